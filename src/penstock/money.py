@@ -1,0 +1,41 @@
+"""Money: integer minor units and an ISO 4217 currency. Never a float.
+
+Owns the checks on currencies and amounts and the one way a line's amount is shared over its
+quantity: differences of cumulative rounded shares, so that parts always add up to the whole
+(DESIGN section 4).
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+from penstock.errors import Refusal
+
+MAX_AMOUNT_MINOR = 10**15
+
+
+def check_currency(code: str) -> str:
+    """Return the code if it looks like ISO 4217, else refuse with `invalid_currency`."""
+    if len(code) == 3 and code.isascii() and code.isupper() and code.isalpha():
+        return code
+    raise Refusal("invalid_currency", f"{code[:10]!r} is not an ISO 4217 code such as GBP.")
+
+
+def share_minor(amount_minor: int, qty_from: int, qty_to: int, qty_total: int) -> int:
+    """Return the part of an amount that units `qty_from` to `qty_to` of `qty_total` carry.
+
+    Shares over consecutive ranges add up to the amount exactly, whatever the ranges.
+    """
+    return _upto(amount_minor, qty_to, qty_total) - _upto(amount_minor, qty_from, qty_total)
+
+
+def price_for(unit_price: Decimal, per_qty: int, qty: int, minor_digits: int = 2) -> int:
+    """Return the minor amount of `qty` at a decimal price per `per_qty`, rounded half up."""
+    exact = unit_price * qty / per_qty * (10**minor_digits)
+    return int(exact.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def _upto(amount_minor: int, qty: int, qty_total: int) -> int:
+    doubled = 2 * abs(amount_minor) * qty + qty_total
+    rounded = doubled // (2 * qty_total)
+    return rounded if amount_minor >= 0 else -rounded
