@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import resources
-from typing import Any, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import psycopg
@@ -24,8 +24,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from penstock.errors import Broken, Refusal, Transient
 
-type Row = tuple[Any, ...]
-type Connection = psycopg.AsyncConnection[Row]
+Row: TypeAlias = tuple[Any, ...]
+Connection: TypeAlias = psycopg.AsyncConnection[Row]
+T = TypeVar("T")
 
 MAX_ATTEMPTS = 6
 FIRST_PAUSE_S = 0.01
@@ -141,7 +142,7 @@ class Database:
         """Lend a bare autocommit connection (async context manager) for reads in chunks."""
         return self._pool.connection()
 
-    async def run[T](self, schema: str, work: Callable[[Tx], Awaitable[T]]) -> T:
+    async def run(self, schema: str, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work` in one READ COMMITTED transaction of the account, retried while transient."""
 
         async def once() -> T:
@@ -157,7 +158,7 @@ async def begin(connection: Connection, schema: str, more: str = "") -> psycopg.
     return await connection.execute(f"BEGIN; SET LOCAL search_path TO {schema};{more}".encode())
 
 
-async def _finish[T](connection: Connection, work: Awaitable[T]) -> T:
+async def _finish(connection: Connection, work: Awaitable[T]) -> T:
     try:
         result = await work
     except BaseException:
@@ -175,7 +176,7 @@ async def roll_back(connection: Connection) -> None:
         await connection.close()
 
 
-async def retry[T](once: Callable[[], Awaitable[T]]) -> T:
+async def retry(once: Callable[[], Awaitable[T]]) -> T:
     """Call until it neither fails transiently nor `MAX_ATTEMPTS` times; then raise `Transient`."""
     pause_s = FIRST_PAUSE_S
     for attempt in range(1, MAX_ATTEMPTS + 1):

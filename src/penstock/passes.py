@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -18,6 +18,7 @@ from penstock.db import Connection, Database, Tx, begin, retry, roll_back
 from penstock.errors import Transient, invariant
 from penstock.ids import new_id
 
+T = TypeVar("T")
 _REVISIONS = "(SELECT json_object_agg(name, value) FROM revision)"
 
 
@@ -39,7 +40,7 @@ class Pass(Tx):
         return self.event_count
 
 
-async def run_pass[T](
+async def run_pass(
     database: Database,
     schema: str,
     kind: str,

@@ -1,0 +1,1 @@
+"""Access: accounts and channels, and later clients, users, roles and tokens."""

@@ -1,0 +1,18 @@
+"""The foundation: pass, journal, positions, orders, engine. The SQL stands beside this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Run `0001_foundation.sql`."""
+    statements = Path(__file__).with_suffix(".sql").read_text("utf-8")
+    op.get_bind().connection.driver_connection.execute(statements.encode())
