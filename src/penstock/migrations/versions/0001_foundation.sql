@@ -191,11 +191,23 @@ CREATE TABLE journal (
     reserveds      integer[]   NOT NULL,       -- resulting
     versions       integer[]   NOT NULL,       -- resulting
     previous_ids   bigint[]    NOT NULL,       -- the position's previous journal row; 0: none
-    counted_ats    bigint[]    NOT NULL        -- µs since 1970 of the position's last count; 0: never
+    counted_ats    bigint[]    NOT NULL,       -- µs since 1970 of the position's last count; 0: never
+    moves_on_hand  boolean     NOT NULL        -- has a shipment or adjustment: a count adds it again
 ) PARTITION BY RANGE (recorded_at);
 CREATE INDEX journal_pass ON journal (pass_id);
 CREATE INDEX journal_row ON journal (id);
+CREATE INDEX journal_movements ON journal (occurred_at) WHERE moves_on_hand;
 CREATE TABLE journal_default PARTITION OF journal DEFAULT;
+
+-- Counts that changed nothing still leave their instant: one row per chunk of a feed.
+CREATE TABLE count_note (
+    id           bigint   GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pass_id      uuid     NOT NULL,
+    source_id    smallint NOT NULL,
+    position_ids integer[] NOT NULL,
+    counted_ats  bigint[] NOT NULL              -- µs since 1970
+);
+CREATE INDEX count_note_pass ON count_note (pass_id);
 
 -- Live reservations only; the journal keeps what was.
 CREATE TABLE reservation (

@@ -1,0 +1,1 @@
+"""Inventory: positions, pools, the stock journal, reservations and counts."""

@@ -1,0 +1,120 @@
+"""Stock in words: causes of movement, reservations, what may be asked of stock and its answers.
+
+Pure: no database, no clock. The arithmetic of admission is in `ledger.py`; the locking and writing
+in `decide.py`.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from penstock.ids import new_id
+from penstock.sourcing.model import Demand, Plan
+
+if TYPE_CHECKING:
+    from penstock.inventory.ledger import Ledger
+
+RETAIL_POOL_ID = 1
+DEFAULT_SOURCE_ID = 1
+
+
+class Cause(IntEnum):
+    """Why a position moved; stored in journal entries."""
+
+    COUNT = 1
+    ADJUSTMENT = 2
+    ALLOCATION = 3
+    CART_HOLD = 4
+    UNRESERVE = 5
+    SHIPMENT = 6
+    REASSIGN = 7
+    EXPIRY = 8
+    BASELINE = 9
+    SHED = 10
+
+
+class ReservationKind(IntEnum):
+    """What a reservation is for; a cart hold becomes an allocation by updating its row."""
+
+    CART_HOLD = 1
+    ALLOCATION = 2
+
+
+class Reservation(msgspec.Struct, gc=False):
+    """A quantity of one position kept for one demand; one row of table `reservation`."""
+
+    position_id: int
+    qty: int
+    kind: int
+    root_id: str
+    demand_id: str
+    fulfilment_id: str | None = None
+    priority: int = 0
+    promised_at: datetime | None = None
+    expires_at: datetime | None = None
+    id: str = msgspec.field(default_factory=new_id)
+
+
+class Ask(msgspec.Struct, gc=False):
+    """What one root asks of stock in a pass: give back, ship, and allocate, decided together.
+
+    `plan` proposes where the demand is met; it may be late. Without `may_replan` it is taken as
+    it stands or not at all. `release_cause` says why reservations are given back.
+    """
+
+    root_id: str
+    release: Sequence[Reservation] = ()
+    release_cause: Cause = Cause.UNRESERVE
+    ship: Sequence[Reservation] = ()
+    demand: Demand | None = None
+    plan: Plan | None = None
+    may_replan: bool = True
+    kind: ReservationKind = ReservationKind.ALLOCATION
+    priority: int = 0
+    promised_at: datetime | None = None
+    expires_at: datetime | None = None
+    capacity_back: Sequence[tuple[int, str, date]] = ()
+
+
+class Answer(msgspec.Struct, gc=False):
+    """What stock answered: the admitted plan, the reservations made, those really given back.
+
+    `fulfilment_ids` has one id per shipment of the plan; `capacity_days` the working day on which
+    each shipment was counted, None where the location counts none.
+    """
+
+    plan: Plan | None = None
+    reservations: Sequence[Reservation] = ()
+    fulfilment_ids: Sequence[str] = ()
+    capacity_days: Sequence[date | None] = ()
+    released: Sequence[Reservation] = ()
+    shipped: Sequence[Reservation] = ()
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What deciding has to know of the rooms around: floors, capacities, and how to plan again.
+
+    `floor(channel_id, product_id, location_id)` is what the demand must leave;
+    `capacity_limit(location_id, service)` is orders a working day, -1 for no limit;
+    `working_day(location_id)` the day on which work taken now counts;
+    `replan(demands, ledger)` plans with the locked values.
+    """
+
+    floor: Callable[[int, int, int], int]
+    capacity_limit: Callable[[int, str], int]
+    working_day: Callable[[int], date]
+    replan: Callable[[Sequence[Demand], "Ledger"], list[Plan]]
+
+
+class Adjustment(msgspec.Struct, gc=False):
+    """A relative change of one position, with the instant at which it happened."""
+
+    product_id: int
+    location_id: int
+    delta: int
+    occurred_at: datetime
+    pool_id: int = RETAIL_POOL_ID
+    reason: str = ""
