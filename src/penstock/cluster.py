@@ -282,7 +282,7 @@ def explain_failure(said: str, cluster: Cluster) -> Refusal:
         )
     return Refusal(
         "server_not_started",
-        f"PostgreSQL did not start: {last_line(said)} Its log is in {cluster.log_folder}; "
+        f"PostgreSQL did not start: {last_line(said)}. Its log is in {cluster.log_folder}; "
         "PENSTOCK_DATABASE_URL can name another server.",
         data_dir=place,
     )
@@ -320,4 +320,4 @@ def last_line(said: str) -> str:
     """Return the line that tells most: the last FATAL, PANIC or error, or else the last."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     telling = [line for line in lines if any(w in line for w in ("FATAL", "PANIC", "error:"))]
-    return (telling or lines or ["it said nothing."])[-1]
+    return (telling or lines or ["it said nothing"])[-1].rstrip(".")

@@ -261,10 +261,11 @@ def _launch(cluster: Cluster) -> None:
 
 
 def _clear_leftovers(cluster: Cluster) -> None:
-    """End what outlived a killed server, and forget a number that now belongs to someone else.
+    """End what outlived a killed server, and remove the locks that name it.
 
-    The caller has seen that no postmaster runs. PostgreSQL itself replaces a stale
-    `postmaster.pid`, but not while its number is alive as another program of the same user.
+    The caller has seen that no postmaster runs. PostgreSQL itself replaces stale locks, but not
+    while their number is alive: as another program of the same user, or as a dead process that
+    nobody has reaped (a container without an init). The socket folder is this cluster's alone.
     """
     orphans = processes_of(cluster)
     for end in (psutil.Process.terminate, psutil.Process.kill):
@@ -272,6 +273,8 @@ def _clear_leftovers(cluster: Cluster) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 end(orphan)
         _, orphans = psutil.wait_procs(orphans, timeout=ORPHAN_TIMEOUT_S)
+    (cluster.socket_folder / SOCKET_NAME).unlink(missing_ok=True)
+    (cluster.socket_folder / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
     number = postmaster_pid(cluster)
     if number is not None and psutil.pid_exists(number):
         (cluster.data / "postmaster.pid").unlink(missing_ok=True)
