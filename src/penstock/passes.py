@@ -32,6 +32,9 @@ class Pass(Tx):
         self.journal_base = 0
         self.revisions: dict[str, int] = {}
         self.event_count = 0
+        self.entries: list[Any] = []  # journal entries written, for the process's own index
+        self.ask: Any = None  # set by the engine: asks stock, decided once in the pass
+        self.knowledge: Any = None  # what this process knows of the account (rules/knowledge.py)
         self.on_commit: list[Callable[[], None]] = []
 
     def next_event_ordinal(self) -> int:

@@ -62,6 +62,7 @@ class Ledger:
         self.positions = {position.id: position for position in positions}
         self.first_versions = {p.id: p.version for p in self.positions.values()}
         self.moves: dict[tuple[int, int, str], list[int]] = {}
+        self.noted: set[tuple[int, int, str]] = set()
         self.capacity_used: dict[tuple[int, str, date], int] = {}
         self.capacity_moved: dict[tuple[int, str, date], int] = {}
 
@@ -88,6 +89,12 @@ class Ledger:
             move[0] += on_hand_delta
             move[1] += reserved_delta
 
+    def note(self, position_id: int, cause: tuple[Cause, str]) -> None:
+        """Keep an entry for the cause even if it moves nothing (a movement before the count)."""
+        key = (position_id, int(cause[0]), cause[1])
+        self.noted.add(key)
+        self.moves.setdefault(key, [0, 0])
+
     def take_capacity(self, key: tuple[int, str, date], orders: int) -> None:
         """Count orders (negative: give back) on a location's service and day."""
         self.capacity_used[key] = self.capacity_used.get(key, 0) + orders
@@ -97,9 +104,13 @@ class Ledger:
         """Turn the movements into entries and set each position's final version and journal row.
 
         Results run from the first values forward, entry by entry. Movements that cancelled out
-        within their cause are dropped. `journal_base + n` is the id of the n-th journal row.
+        within their cause are dropped unless noted. `journal_base + n` is the id of the n-th journal row.
         """
-        moves = [(key, move) for key, move in self.moves.items() if move[0] or move[1]]
+        moves = [
+            (key, move)
+            for key, move in self.moves.items()
+            if move[0] or move[1] or key in self.noted
+        ]
         if not moves:
             return None
         running: dict[int, list[int]] = {}

@@ -1,0 +1,1 @@
+"""Availability: the index in memory, controls, virtual catalogues, candidates for sourcing."""

@@ -1,0 +1,48 @@
+-- name: snapshot_head
+-- The newest numbered pass of this snapshot, the highest position id, and the heap's size in blocks.
+-- Indexes: pass_number, position_pkey.
+SELECT coalesce((SELECT max(number) FROM pass), 0),
+       (SELECT id FROM pass WHERE number IS NOT NULL ORDER BY number DESC LIMIT 1)::text,
+       coalesce((SELECT max(id) FROM position), 0),
+       pg_relation_size('position') / current_setting('block_size')::int
+
+-- name: snapshot_page
+-- Positions of some heap blocks as columns: read in the order of the heap, so no index.
+SELECT array_agg(id), array_agg(product_id), array_agg(location_id), array_agg(pool_id),
+       array_agg(on_hand), array_agg(reserved), array_agg(version),
+       array_agg(coalesce((date_part('epoch', counted_at) * 1e6)::bigint, 0))
+FROM position WHERE ctid >= %s::tid AND ctid < %s::tid
+
+-- name: pulse
+-- What a follower asks of an idle account: the newest number, and all revisions. Index: pass_number.
+SELECT coalesce((SELECT max(number) FROM pass), 0),
+       (SELECT json_object_agg(name, value) FROM revision)
+
+-- name: pass_at
+-- The pass that has a number: the anchor of a cursor. Index: pass_number.
+SELECT id::text FROM pass WHERE number = %s
+
+-- name: numbered_passes
+-- The next passes after a cursor, in order. Index: pass_number.
+SELECT number, id::text FROM pass WHERE number > %s ORDER BY number LIMIT %s
+
+-- name: journal_page
+-- The next journal rows of some passes after one row, each with its pass number.
+-- Indexes: pass_number, journal_pass.
+SELECT p.number, j.id, j.position_ids, j.product_ids, j.location_ids, j.pool_ids, j.on_hands,
+       j.reserveds, j.versions, j.counted_ats
+FROM pass p JOIN journal j ON j.pass_id = p.id
+WHERE p.number >= %(number)s AND p.number <= %(last)s AND (p.number, j.id) > (%(number)s, %(row)s)
+ORDER BY p.number, j.id LIMIT %(limit)s
+
+-- name: controls
+-- Every buffer, in a stable order. No index: small.
+SELECT channel_id, product_id, location_id, location_kind, qty FROM control ORDER BY id
+
+-- name: channel_parents
+-- How channels nest. No index: small.
+SELECT id, parent_id FROM channel ORDER BY id
+
+-- name: pools_for_sale
+-- Pools whose stock may be sold as new. No index: small.
+SELECT id FROM pool WHERE condition = 'new' ORDER BY id

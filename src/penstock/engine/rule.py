@@ -1,0 +1,59 @@
+"""What a rule is, and where rules come from.
+
+A rule is a small frozen struct whose fields are its parameters and whose `apply` works on a whole
+batch of contexts. Rules are found by the entry point group `penstock.rules`, so that a package
+adds its own without touching Penstock. Names are the classes' names in snake case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from penstock.errors import Refusal, invariant
+
+if TYPE_CHECKING:
+    from penstock.engine.context import Context
+    from penstock.passes import Pass
+
+ENTRY_POINTS = "penstock.rules"
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One step of a ruleset. `asks` says that it asks stock, which a pass decides once."""
+
+    asks: ClassVar[bool] = False
+
+    async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
+        """Do the rule's work for every context of the batch."""
+        raise NotImplementedError
+
+
+def rule_name(rule: type[Rule]) -> str:
+    """Return the name by which documents call a rule: `PlaceHold` is `place_hold`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", rule.__name__).lower()
+
+
+def load_rules() -> dict[str, type[Rule]]:
+    """Load every rule of every installed package, by name."""
+    rules: dict[str, type[Rule]] = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        rule = entry.load()
+        invariant(issubclass(rule, Rule), f"entry point {entry.name} is no rule")
+        rules[rule_name(rule)] = rule
+    return rules
+
+
+def make_rule(rules: Mapping[str, type[Rule]], name: str, parameters: Any) -> Rule:
+    """Make a rule from its name and parameters in a document; refuses what is not right."""
+    if name not in rules:
+        known = ", ".join(sorted(rules))
+        raise Refusal("unknown_rule", f"There is no rule {name!r}; there are {known}.", rule=name)
+    try:
+        return msgspec.convert(parameters or {}, rules[name])
+    except msgspec.ValidationError as error:
+        raise Refusal("wrong_parameter", f"Rule {name}: {error}", rule=name) from None

@@ -1,0 +1,165 @@
+"""Runs events in a pass: match rulesets, apply rules to batches, decide asks once, go on.
+
+Owns waves and batches. Contexts that matched the same rulesets run together, rule by rule. Groups
+run until they ask or end; then all asks of the wave are decided together by the function the pass
+was given, and the groups go on with their answers. Events emitted inline are the next wave. An
+event whose rulesets ask after the decision goes to the inbox, for a pass of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from penstock.engine.context import MAX_EVENTS, Context
+from penstock.engine.document import Ruleset
+from penstock.engine.inbox import Event
+from penstock.engine.traces import fragment
+from penstock.errors import Refusal, invariant
+from penstock.passes import Pass
+
+AskT = TypeVar("AskT")
+AnswerT = TypeVar("AnswerT")
+Decide = Callable[[list[Any]], Awaitable[list[Any]]]
+
+
+class Asking(Generic[AskT, AnswerT]):
+    """Gathers what groups ask until none is running, so that all is decided together."""
+
+    def __init__(self, decide: Callable[[list[AskT]], Awaitable[list[AnswerT]]]) -> None:
+        self._decide = decide
+        self._running = 0
+        self._waiting: list[tuple[Sequence[AskT], asyncio.Future[list[AnswerT]]]] = []
+        self._idle = asyncio.Event()
+        self.has_decided = False
+
+    async def ask(self, asks: Sequence[AskT]) -> list[AnswerT]:
+        """Wait until every group of the wave asked or ended; return the answers to these asks."""
+        future: asyncio.Future[list[AnswerT]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asks, future))
+        self._left()
+        return await future
+
+    async def run(self, groups: Sequence[Awaitable[None]]) -> None:
+        """Run the groups of a wave to their ends, deciding once when all of them wait."""
+        self._running = len(groups)
+        self._idle.clear()
+        tasks = [asyncio.ensure_future(self._one(group)) for group in groups]
+        try:
+            while self._running or self._waiting:
+                await self._idle.wait()
+                self._idle.clear()
+                if self._waiting:
+                    await self._decide_waiting()
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _one(self, group: Awaitable[None]) -> None:
+        try:
+            await group
+        finally:
+            self._left()
+
+    def _left(self) -> None:
+        self._running -= 1
+        if self._running == 0:
+            self._idle.set()
+
+    async def _decide_waiting(self) -> None:
+        invariant(not self.has_decided, "stock was asked twice in one pass")
+        self.has_decided = True
+        waiting, self._waiting = self._waiting, []
+        answers = await self._decide([ask for asks, _ in waiting for ask in asks])
+        self._running = len(waiting)
+        start = 0
+        for asks, future in waiting:
+            future.set_result(answers[start : start + len(asks)])
+            start += len(asks)
+
+
+async def run_events(tx: Pass, contexts: Sequence[Context], decide: Decide) -> None:
+    """Run every queued event of the contexts, in waves. Sets `tx.ask` for the rules.
+
+    A refused context is left as it is, with its `refusal`. What is not decided here (an event
+    that asks after the decision) is in `to_post`.
+    """
+    asking: Asking[Any, Any] = Asking(decide)
+    tx.ask = asking.ask
+    wave = [context for context in contexts if context.queue]
+    while wave:
+        groups = _groups(wave, has_decided=asking.has_decided)
+        await asking.run([_run_group(tx, *group) for group in groups])
+        wave = [context for context in contexts if context.queue and context.refusal is None]
+
+
+def _groups(
+    wave: Sequence[Context], *, has_decided: bool
+) -> list[tuple[tuple[Ruleset, ...], list[Context]]]:
+    """Take the next event of each context and group contexts by the rulesets they match."""
+    groups: dict[tuple[Any, ...], tuple[tuple[Ruleset, ...], list[Context]]] = {}
+    for context in wave:
+        event = context.queue.popleft()
+        matched = _match(context, event)
+        if has_decided and any(ruleset.asks for ruleset in matched):
+            context.to_post.append(event)
+            continue
+        if context.refusal is None:
+            key = (context.workflow.id, event.name, *(id(ruleset) for ruleset in matched))
+            groups.setdefault(key, (matched, []))[1].append(context)
+    return list(groups.values())
+
+
+def _match(context: Context, event: Event) -> tuple[Ruleset, ...]:
+    context.event = event
+    context.run_count += 1
+    if context.run_count > MAX_EVENTS:
+        context.fail(
+            Refusal("too_many_events", f"More than {MAX_EVENTS} events in one pass: a loop?")
+        )
+        return ()
+    candidates = context.workflow.rulesets.get(event.name, ())
+    status = context.root.status
+    view: dict[str, Any] | None = None
+    matched: list[Ruleset] = []
+    for ruleset in candidates:
+        if status not in ruleset.statuses:
+            continue
+        if ruleset.condition is not None:
+            view = view or context.view()
+            try:
+                if not ruleset.condition.holds(view):
+                    continue
+            except Refusal as refusal:
+                context.fail(refusal)
+                return ()
+        matched.append(ruleset)
+    context.decided_events.append(event)
+    if not matched:
+        context.unhandled.append(event)
+    return tuple(matched)
+
+
+async def _run_group(
+    tx: Pass, rulesets: tuple[Ruleset, ...], contexts: Sequence[Context]
+) -> None:
+    befores = [context.root.status for context in contexts]
+    ran: list[tuple[str, list[tuple[str, float]]]] = []
+    alive = contexts
+    for ruleset in rulesets:
+        rules: list[tuple[str, float]] = []
+        for name, rule in ruleset.rules:
+            started = time.perf_counter()
+            await rule.apply(tx, alive)
+            rules.append((name, time.perf_counter() - started))
+            alive = [context for context in alive if context.refusal is None]
+            if not alive:
+                break
+        ran.append((ruleset.name, rules))
+    shared = fragment(contexts[0], ran, len(contexts))
+    for context, before in zip(contexts, befores, strict=True):
+        context.fragments.append(f'{shared},"from":"{before}","to":"{context.root.status}"}}')

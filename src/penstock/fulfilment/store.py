@@ -1,0 +1,97 @@
+"""Fulfilment's statements: load by root, write new ones by COPY, update those that were there.
+
+Every function takes many. The root (an order) is locked by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from penstock.db import Queries, Tx, uuid_array
+from penstock.fulfilment.model import Fulfilment, FulfilmentLine
+
+SQL = Queries("penstock.fulfilment", "fulfilment.sql")
+_NULL = "\\N"
+_COLUMNS = (
+    "id, root_id, demand_kind, choice_id, ordinal, status, service, origin_id, destination_id, "
+    "next_leg_id, capacity_day, cost_minor, distance_m, weight_g, released_at, created_at"
+)
+_LINE_COLUMNS = "fulfilment_id, root_id, line_id, product_id, qty, qty_picked"
+
+
+async def write_fulfilments(tx: Tx, fulfilments: Sequence[Fulfilment]) -> None:
+    """Write fulfilments with their lines: new ones by COPY, those that were there by UPDATE."""
+    new = [f for f in fulfilments if f.is_new]
+    await tx.copy_in("fulfilment", _COLUMNS, [_row(f) for f in new])
+    await tx.copy_in(
+        "fulfilment_line", _LINE_COLUMNS, [_line_row(f, n) for f in new for n in f.lines]
+    )
+    old = [f for f in fulfilments if not f.is_new]
+    if not old:
+        return
+    ids = uuid_array(f.id for f in old)
+    statuses = [f.status for f in old]
+    await tx.execute(SQL.update_fulfilments, (ids, statuses, [f.released_at for f in old]))
+    await _write_lines(tx, [(f, n) for f in old for n in f.lines])
+
+
+async def _write_lines(tx: Tx, lines: Sequence[tuple[Fulfilment, FulfilmentLine]]) -> None:
+    kept = [(f, n) for f, n in lines if n.qty > 0]
+    gone = [(f, n) for f, n in lines if n.qty == 0]
+    if kept:
+        keys = (uuid_array(f.id for f, _ in kept), uuid_array(n.line_id for _, n in kept))
+        await tx.execute(SQL.update_lines, (*keys, [n.qty for _, n in kept]))
+    if gone:
+        keys = (uuid_array(f.id for f, _ in gone), uuid_array(n.line_id for _, n in gone))
+        await tx.execute(SQL.delete_lines, keys)
+
+
+def _row(f: Fulfilment) -> str:
+    released_at = f.released_at.isoformat() if f.released_at else _NULL
+    return (
+        f"{f.id}\t{f.root_id}\t{f.demand_kind}\t{f.choice_id or _NULL}\t{f.ordinal}\t{f.status}\t"
+        f"{f.service}\t{f.origin_id}\t{f.destination_id or _NULL}\t{f.next_leg_id or _NULL}\t"
+        f"{f.capacity_day or _NULL}\t{f.cost_minor}\t{f.distance_m}\t{f.weight_g}\t"
+        f"{released_at}\t{f.created_at.isoformat()}"
+    )
+
+
+def _line_row(f: Fulfilment, line: FulfilmentLine) -> str:
+    return (
+        f"{f.id}\t{f.root_id}\t{line.line_id}\t{line.product_id}\t{line.qty}\t{line.qty_picked}"
+    )
+
+
+async def load_fulfilments(tx: Tx, root_ids: Sequence[str]) -> list[Fulfilment]:
+    """Load the fulfilments of roots with their lines, ordered by root and ordinal."""
+    if not root_ids:
+        return []
+    rows = await tx.fetch(SQL.fulfilments_of_roots, (uuid_array(root_ids),))
+    found = {row[0]: _fulfilment(row) for row in rows}
+    for row in await tx.fetch(SQL.lines_of_fulfilments, (uuid_array(found),)):
+        found[row[0]].lines.append(FulfilmentLine(*row[1:]))
+    return list(found.values())
+
+
+def _fulfilment(row: tuple[Any, ...]) -> Fulfilment:
+    return Fulfilment(
+        id=row[0],
+        root_id=row[1],
+        choice_id=row[2],
+        ordinal=row[3],
+        service=row[4],
+        origin_id=row[5],
+        lines=[],
+        created_at=row[6],
+        status=row[7],
+        demand_kind=row[8],
+        destination_id=row[9],
+        next_leg_id=row[10],
+        capacity_day=row[11],
+        cost_minor=row[12],
+        distance_m=row[13],
+        weight_g=row[14],
+        released_at=row[15],
+        is_new=False,
+    )

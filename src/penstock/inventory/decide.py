@@ -1,0 +1,274 @@
+"""Deciding: one helper locks a pass's positions, admits every ask in memory, and writes once.
+
+The only place where stock is given, taken back or shipped. Order (DESIGN section 5): positions by
+id, then counted capacities by key. A proposal may be late, so a loser, or one proposed short, is
+planned again with every position of its products that has anything left, locked: at most
+`MAX_ROUNDS` rounds from a savepoint, the last of them wide for everyone. So nothing is oversold,
+and nobody is answered short while a unit is left. Gives back before it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import msgspec
+import numpy as np
+
+from penstock.errors import invariant
+from penstock.ids import new_id
+from penstock.inventory import store
+from penstock.inventory.ledger import Ledger
+from penstock.inventory.model import (
+    Answer,
+    Ask,
+    Cause,
+    Reservation,
+    ReservationKind,
+    Terms,
+)
+from penstock.passes import Pass
+from penstock.sourcing.model import Plan
+
+MAX_ROUNDS = 3
+
+
+class _Round(msgspec.Struct):
+    """One attempt: the ledger, what is wide in it, answers by ask, and who has to try wider."""
+
+    ledger: Ledger
+    wide: set[int]
+    answers: list[Answer]
+    losers: list[int]
+
+
+async def decide(tx: Pass, asks: Sequence[Ask], terms: Terms) -> list[Answer]:
+    """Decide all asks of a pass together and write stock, reservations, capacities and journal.
+
+    Returns one answer per ask, in order. Must be called at most once in a pass, since positions
+    are locked in one sorted statement. Appends the journal entries to `tx.entries`.
+    """
+    await tx.script("SAVEPOINT decide")
+    wide: set[int] = set()
+    for number in range(1, MAX_ROUNDS + 1):
+        if number > 1:
+            await tx.script("ROLLBACK TO SAVEPOINT decide")
+        if number == MAX_ROUNDS:
+            wide = {product for ask in asks for product in _products(ask)}
+        attempt = await _attempt(tx, asks, terms, wide)
+        if not attempt.losers:
+            await _write(tx, attempt)
+            return attempt.answers
+        wide |= {product for place in attempt.losers for product in _products(asks[place])}
+    invariant(condition=False, message="a demand lost while everything it may take was locked")
+    return []
+
+
+def _products(ask: Ask) -> set[int]:
+    if ask.demand is None or not ask.may_replan:
+        return set()
+    return {line.product_id for line in ask.demand.lines}
+
+
+async def _attempt(tx: Pass, asks: Sequence[Ask], terms: Terms, wide: set[int]) -> _Round:
+    ids = [r.position_id for ask in asks for r in (*ask.release, *ask.ship)]
+    ids += [take[0] for ask in asks for take in _takes(ask.plan)]
+    if wide:
+        ids += await store.positions_with_anything_left(tx, store.id_array(wide), tx.now)
+    ledger = Ledger(await store.lock_positions(tx, store.id_array(ids)))
+    if wide:
+        await _end_expired_holds(tx, ledger)
+    ledger.capacity_used = await store.lock_capacity(tx, _capacity_keys(asks, ledger, terms, wide))
+    answers = await _give_back(tx, asks, ledger)
+    attempt = _Round(ledger, wide, answers, [])
+    _admit_all(attempt, asks, terms)
+    return attempt
+
+
+def _takes(plan: Plan | None) -> list[tuple[int, int]]:
+    if plan is None:
+        return []
+    return [take for shipment in plan.shipments for part in shipment.parts for take in part.takes]
+
+
+async def _end_expired_holds(tx: Pass, ledger: Ledger) -> None:
+    locked = store.id_array(ledger.positions)
+    for position_id, qty, root_id in await store.end_expired_holds(tx, locked):
+        ledger.move(position_id, 0, -qty, (Cause.EXPIRY, root_id))
+
+
+def _capacity_keys(
+    asks: Sequence[Ask], ledger: Ledger, terms: Terms, wide: set[int]
+) -> set[store.CapacityKey]:
+    keys: set[store.CapacityKey] = {key for ask in asks for key in ask.capacity_back}
+    wide_locations = {p.location_id for p in ledger.positions.values() if p.product_id in wide}
+    for ask in asks:
+        if ask.demand is None:
+            continue
+        locations = {shipment.location_id for shipment in ask.plan.shipments} if ask.plan else set()
+        if wide and _products(ask) & wide:
+            locations |= wide_locations
+        for location_id in locations:
+            if terms.capacity_limit(location_id, ask.demand.service) >= 0:
+                keys.add((location_id, ask.demand.service, terms.working_day(location_id)))
+    return keys
+
+
+async def _give_back(tx: Pass, asks: Sequence[Ask], ledger: Ledger) -> list[Answer]:
+    """Unreserve and ship; only what is really there moves, so that nothing moves twice."""
+    ended = await store.delete_reservations(
+        tx, [r.id for ask in asks for r in (*ask.release, *ask.ship)]
+    )
+    answers: list[Answer] = []
+    for ask in asks:
+        released = [r for r in ask.release if r.id in ended]
+        shipped = [r for r in ask.ship if r.id in ended]
+        for reservation in released:
+            cause = (ask.release_cause, ask.root_id)
+            ledger.move(reservation.position_id, 0, -reservation.qty, cause)
+        for reservation in shipped:
+            cause = (Cause.SHIPMENT, ask.root_id)
+            ledger.move(reservation.position_id, -reservation.qty, -reservation.qty, cause)
+        for key in ask.capacity_back:
+            ledger.take_capacity(key, -1)
+        answers.append(Answer(released=released, shipped=shipped))
+    return answers
+
+
+def _admit_all(attempt: _Round, asks: Sequence[Ask], terms: Terms) -> None:
+    """Admit in arrival order; then plan the losers again, until each has its last word."""
+    pending: list[int] = []
+    for place, ask in enumerate(asks):
+        if ask.demand is None or ask.plan is None:
+            continue
+        if not (ask.plan.unsourced and ask.may_replan) and _admit(attempt, place, ask, terms):
+            continue
+        if ask.may_replan:
+            pending.append(place)
+    attempt.losers = [place for place in pending if not _products(asks[place]) <= attempt.wide]
+    if not attempt.losers:
+        _plan_again(attempt, asks, pending, terms)
+
+
+def _plan_again(
+    attempt: _Round, asks: Sequence[Ask], pending: list[int], terms: Terms
+) -> None:
+    while pending:
+        demands = [demand for place in pending if (demand := asks[place].demand) is not None]
+        plans = terms.replan(demands, attempt.ledger)
+        again: list[int] = []
+        for place, plan in zip(pending, plans, strict=True):
+            ask = msgspec.structs.replace(asks[place], plan=plan)
+            if not _admit(attempt, place, ask, terms):
+                again.append(place)
+        invariant(len(again) < len(pending), "a plan made from locked values was not admitted")
+        pending = again
+
+
+def _admit(attempt: _Round, place: int, ask: Ask, terms: Terms) -> bool:
+    """Take a whole plan or nothing: stock first, then capacity."""
+    plan, demand, ledger = ask.plan, ask.demand, attempt.ledger
+    invariant(plan is not None and demand is not None, "an ask without a plan was to be admitted")
+    if plan is None or demand is None:
+        return False
+    wanted: dict[int, int] = {}
+    for position_id, qty in _takes(plan):
+        wanted[position_id] = wanted.get(position_id, 0) + qty
+    for position_id, qty in wanted.items():
+        position = ledger.positions.get(position_id)
+        if position is None:
+            return False
+        floor = terms.floor(demand.channel_id, position.product_id, position.location_id)
+        if position.on_hand - position.reserved - floor < qty:
+            return False
+    days = _capacity_days(ledger, plan, demand.service, terms)
+    if days is None:
+        return False
+    _take(attempt, place, ask, days)
+    return True
+
+
+def _capacity_days(
+    ledger: Ledger, plan: Plan, service: str, terms: Terms
+) -> list[date | None] | None:
+    """Return the counted day of each shipment (None: not counted), or None if one is full."""
+    days: list[date | None] = []
+    for shipment in plan.shipments:
+        limit = terms.capacity_limit(shipment.location_id, service)
+        if limit < 0:
+            days.append(None)
+            continue
+        day = terms.working_day(shipment.location_id)
+        used = ledger.capacity_used.get((shipment.location_id, service, day))
+        if used is None or used >= limit:
+            return None
+        days.append(day)
+    return days
+
+
+def _take(attempt: _Round, place: int, ask: Ask, days: list[date | None]) -> None:
+    plan, demand, ledger = ask.plan, ask.demand, attempt.ledger
+    if plan is None or demand is None:
+        return
+    is_hold = ask.kind == ReservationKind.CART_HOLD
+    cause = (Cause.CART_HOLD if is_hold else Cause.ALLOCATION, ask.root_id)
+    reservations: list[Reservation] = []
+    fulfilment_ids: list[str] = []
+    for shipment, day in zip(plan.shipments, days, strict=True):
+        fulfilment_id = new_id()
+        fulfilment_ids.append(fulfilment_id)
+        if day is not None:
+            ledger.take_capacity((shipment.location_id, demand.service, day), 1)
+        for part in shipment.parts:
+            for position_id, qty in part.takes:
+                ledger.move(position_id, 0, qty, cause)
+                reservations.append(
+                    _reservation(ask, position_id, qty, part.line_id, fulfilment_id)
+                )
+    answer = attempt.answers[place]
+    answer.plan = plan
+    answer.reservations = reservations
+    answer.fulfilment_ids = fulfilment_ids
+    answer.capacity_days = days
+
+
+def _reservation(
+    ask: Ask, position_id: int, qty: int, line_id: str, fulfilment_id: str
+) -> Reservation:
+    is_hold = ask.kind == ReservationKind.CART_HOLD
+    return Reservation(
+        position_id=position_id,
+        qty=qty,
+        kind=int(ask.kind),
+        root_id=ask.root_id,
+        demand_id=line_id,
+        fulfilment_id=None if is_hold else fulfilment_id,
+        priority=ask.priority,
+        promised_at=ask.promised_at,
+        expires_at=ask.expires_at,
+    )
+
+
+async def _write(tx: Pass, attempt: _Round) -> None:
+    await store.write_capacity(tx, attempt.ledger.capacity_moved)
+    entries = await store.write_ledger(tx, attempt.ledger)
+    if entries is not None:
+        tx.entries.append(entries)
+    await store.insert_reservations(tx, [r for a in attempt.answers for r in a.reservations])
+
+
+async def expire_holds(tx: Pass, limit: int) -> int:
+    """End up to `limit` expired holds, oldest first; returns how many positions were looked at.
+
+    Nobody's root is locked: a hold that expires is ended under its position's lock alone.
+    """
+    rows = await tx.fetch(store.SQL.expired_hold_positions, (tx.now, limit))
+    ids = store.id_array(row[0] for row in rows)
+    if len(ids) == 0:
+        return 0
+    ledger = Ledger(await store.lock_positions(tx, ids))
+    await _end_expired_holds(tx, ledger)
+    entries = await store.write_ledger(tx, ledger)
+    if entries is not None:
+        tx.entries.append(entries)
+    return len(np.unique(ids))

@@ -1,0 +1,129 @@
+-- name: lock_positions
+-- Locks the positions of a pass in id order and returns their values. Index: position_pkey.
+SELECT id, product_id, location_id, pool_id, on_hand, reserved, version, journal_id,
+       coalesce((extract(epoch FROM counted_at) * 1000000)::bigint, 0)
+FROM position WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+
+-- name: positions_with_anything_left
+-- Ids of every position of the products that may still give something, expired holds included.
+-- Indexes: position_unique (product first), reservation_position.
+SELECT p.id FROM position p
+WHERE p.product_id = ANY(%(products)s)
+  AND (p.on_hand > p.reserved
+       OR EXISTS (SELECT 1 FROM reservation r
+                  WHERE r.position_id = p.id AND r.expires_at <= %(now)s))
+
+-- name: write_positions
+-- Writes the sums of a pass, one row per position; the version is the backstop. Index: position_pkey.
+UPDATE position p
+SET on_hand = u.on_hand, reserved = u.reserved, version = u.version, journal_id = u.journal_id
+FROM unnest(%s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::bigint[])
+     AS u (id, first_version, on_hand, reserved, version, journal_id)
+WHERE p.id = u.id AND p.version = u.first_version
+
+-- name: write_journal
+-- Appends one journal row. No index is read.
+INSERT INTO journal (id, pass_id, occurred_at, position_ids, product_ids, location_ids, pool_ids,
+    cause_kinds, cause_ids, on_hand_deltas, reserved_deltas, on_hands, reserveds, versions,
+    previous_ids, counted_ats, moves_on_hand)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, %s)
+
+-- name: delete_reservations
+-- Ends reservations by id and tells which were really there. Index: reservation_pkey.
+DELETE FROM reservation WHERE id = ANY(%s::uuid[]) RETURNING id
+
+-- name: end_expired_holds
+-- Ends the expired holds on locked positions. Index: reservation_position.
+DELETE FROM reservation WHERE position_id = ANY(%s) AND expires_at <= %s
+RETURNING position_id, qty, root_id
+
+-- name: expired_hold_positions
+-- Positions with expired holds, oldest first, for the background. Index: reservation_expiry.
+SELECT position_id FROM reservation WHERE expires_at <= %s ORDER BY expires_at LIMIT %s
+
+-- name: lock_capacity
+-- Makes and locks counted capacity rows in key order. Index: capacity_pkey.
+INSERT INTO capacity AS c (location_id, service, day, used)
+SELECT location_id, service, day, 0
+FROM unnest(%s::int[], %s::text[], %s::date[]) AS u (location_id, service, day)
+ORDER BY 1, 2, 3
+ON CONFLICT (location_id, service, day, measure) DO UPDATE SET used = c.used
+RETURNING location_id, service, day, used
+
+-- name: write_capacity
+-- Adds to locked capacity rows. Index: capacity_pkey.
+UPDATE capacity c SET used = c.used + u.orders
+FROM unnest(%s::int[], %s::text[], %s::date[], %s::int[]) AS u (location_id, service, day, orders)
+WHERE c.location_id = u.location_id AND c.service = u.service AND c.day = u.day
+  AND c.measure = 'orders'
+
+-- name: capacity_used
+-- What is counted on the given days, for the view that sourcing proposes from. Index: capacity_pkey.
+SELECT location_id, service, day, used FROM capacity WHERE day = ANY(%s)
+
+-- name: reservations_of_roots
+-- The live reservations of locked roots. Index: reservation_root.
+SELECT id, position_id, qty, kind, root_id, demand_id, fulfilment_id, priority, promised_at,
+       expires_at
+FROM reservation WHERE root_id = ANY(%s::uuid[]) ORDER BY id
+
+-- name: reservations_of_short_positions
+-- What may be shed, first to go first. Index: reservation_position.
+SELECT r.position_id, r.id, r.qty, r.root_id, r.demand_id, r.kind
+FROM reservation r WHERE r.position_id = ANY(%s)
+ORDER BY r.position_id, r.kind, r.priority, r.promised_at DESC NULLS FIRST, r.id DESC
+
+-- name: find_positions
+-- Resolves business keys to positions, 0 where there is none. Index: position_unique.
+SELECT coalesce(p.id, 0)
+FROM unnest(%s::int[], %s::int[], %s::smallint[]) WITH ORDINALITY
+     AS u (product_id, location_id, pool_id, place)
+LEFT JOIN position p USING (product_id, location_id, pool_id)
+ORDER BY u.place
+
+-- name: make_positions
+-- Makes empty positions where there are none; losers of a race are found by the next statement.
+INSERT INTO position (id, product_id, location_id, pool_id, on_hand, reserved, version, journal_id)
+SELECT nextval('position_id'), product_id, location_id, pool_id, 0, 0, 0, 0
+FROM unnest(%s::int[], %s::int[], %s::smallint[]) AS u (product_id, location_id, pool_id)
+ORDER BY product_id, location_id, pool_id
+ON CONFLICT DO NOTHING
+
+-- name: lock_positions_columns
+-- As lock_positions, returned as arrays for thousands of rows. Index: position_pkey.
+SELECT array_agg(id), array_agg(on_hand), array_agg(reserved), array_agg(version),
+       array_agg(journal_id), array_agg(coalesce((extract(epoch FROM counted_at) * 1000000)::bigint, 0))
+FROM (SELECT * FROM position WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE) p
+
+-- name: write_counts
+-- Writes counted positions whose version is still the known one; ids come sorted, so that the
+-- nested loop locks in id order. Returns them with the journal row they had. Index: position_pkey.
+WITH written AS (
+    UPDATE position p
+    SET on_hand = u.on_hand, version = p.version + 1, journal_id = u.journal_id,
+        source_id = u.source_id, counted_at = to_timestamp(u.counted_us / 1000000.0)
+    FROM unnest(%s::int[], %s::int[], %s::int[], %s::bigint[], %s::smallint[], %s::bigint[])
+         AS u (id, known_version, on_hand, journal_id, source_id, counted_us)
+    JOIN position o ON o.id = u.id AND o.version = u.known_version
+    WHERE p.id = u.id AND p.version = u.known_version
+    RETURNING p.id, o.journal_id AS previous_id
+)
+SELECT array_agg(id), array_agg(previous_id) FROM written
+
+-- name: write_instants
+-- Leaves the instant of a count that changed nothing on locked positions. Index: position_pkey.
+UPDATE position p SET counted_at = to_timestamp(u.counted_us / 1000000.0)
+FROM unnest(%s::int[], %s::bigint[]) AS u (id, counted_us)
+WHERE p.id = u.id
+
+-- name: write_count_note
+-- Leaves the instants of counts that changed nothing.
+INSERT INTO count_note (pass_id, source_id, position_ids, counted_ats) VALUES (%s, %s, %s, %s)
+
+-- name: movements_since
+-- On-hand movements after an instant, for counts taken before them. Index: journal_movements.
+SELECT j.occurred_at, e.position_id, e.delta
+FROM journal j, unnest(j.position_ids, j.on_hand_deltas, j.cause_kinds)
+     AS e (position_id, delta, cause_kind)
+WHERE j.moves_on_hand AND j.occurred_at > %s AND e.delta <> 0 AND e.cause_kind IN (2, 6)
+  AND e.position_id = ANY(%s)

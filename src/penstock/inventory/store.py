@@ -1,0 +1,194 @@
+"""Inventory's statements: locking positions and capacities, journal rows, reservations.
+
+Owns the translation between rows and structs. Every function is one statement on a list.
+Locks are taken in the order of DESIGN section 5 by the callers in `decide.py` and `counts.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.db import Queries, Tx, uuid_array
+from penstock.errors import invariant
+from penstock.inventory.ledger import Entries, Ledger, Position
+from penstock.inventory.model import Cause, Reservation
+from penstock.passes import Pass
+
+SQL = Queries("penstock.inventory", "inventory.sql")
+MAX_ENTRIES_PER_ROW = 5_000
+MAX_ROWS_PER_PASS = 1_000  # the block of journal ids that a pass row reserves
+
+CapacityKey = tuple[int, str, date]
+
+
+def id_array(ids: Iterable[int]) -> NDArray[np.int32]:
+    """Return ids sorted and without repeats, as the lock statements want them."""
+    return np.array(sorted(set(ids)), dtype=np.int32)
+
+
+async def lock_positions(tx: Tx, ids: NDArray[np.int32]) -> list[Position]:
+    """Lock positions in id order; returns their values in the database."""
+    if len(ids) == 0:
+        return []
+    return [Position(*row) for row in await tx.fetch(SQL.lock_positions, (ids,))]
+
+
+async def positions_with_anything_left(
+    tx: Tx, product_ids: NDArray[np.int32], now: datetime
+) -> list[int]:
+    """Read, without locking, which positions of the products may still give something."""
+    params = {"products": product_ids, "now": now}
+    return [row[0] for row in await tx.fetch(SQL.positions_with_anything_left, params)]
+
+
+async def lock_capacity(tx: Tx, keys: Iterable[CapacityKey]) -> dict[CapacityKey, int]:
+    """Lock counted capacities in key order (made at 0 where missing); returns what is used."""
+    wanted = sorted(set(keys))
+    if not wanted:
+        return {}
+    columns = [list(column) for column in zip(*wanted, strict=True)]
+    columns[0] = np.array(columns[0], dtype=np.int32)
+    rows = await tx.fetch(SQL.lock_capacity, columns)
+    return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+
+async def read_capacity(tx: Tx, days: Sequence[date]) -> dict[CapacityKey, int]:
+    """Read what is counted on the days."""
+    rows = await tx.fetch(SQL.capacity_used, (list(days),))
+    return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+
+async def write_capacity(tx: Tx, moved: dict[CapacityKey, int]) -> None:
+    """Add to locked capacities."""
+    changes = sorted((key, orders) for key, orders in moved.items() if orders)
+    if not changes:
+        return
+    await tx.execute(
+        SQL.write_capacity,
+        (
+            np.array([key[0] for key, _ in changes], dtype=np.int32),
+            [key[1] for key, _ in changes],
+            [key[2] for key, _ in changes],
+            np.array([orders for _, orders in changes], dtype=np.int32),
+        ),
+    )
+
+
+async def write_ledger(tx: Pass, ledger: Ledger) -> Entries | None:
+    """Write every movement of the ledger: positions, then journal rows. Returns the entries."""
+    entries = ledger.close(tx.journal_base, MAX_ENTRIES_PER_ROW)
+    if entries is None:
+        return None
+    changed = ledger.changed()
+    first = ledger.first_versions
+    columns = np.array(
+        [(p.id, first[p.id], p.on_hand, p.reserved, p.version) for p in changed], dtype=np.int32
+    )
+    written = await tx.execute(
+        SQL.write_positions,
+        (
+            *np.ascontiguousarray(columns.T),
+            np.array([p.journal_id for p in changed], dtype=np.int64),
+        ),
+    )
+    invariant(written == len(changed), "a locked position was missing or had another version")
+    await write_journal(tx, entries)
+    return entries
+
+
+async def write_journal(tx: Pass, entries: Entries) -> None:
+    """Append the entries as journal rows of at most `MAX_ENTRIES_PER_ROW`."""
+    total = len(entries.position_ids)
+    invariant(total <= MAX_ENTRIES_PER_ROW * MAX_ROWS_PER_PASS, "too many movements in one pass")
+    for ordinal, start in enumerate(range(0, total, MAX_ENTRIES_PER_ROW)):
+        part = entries.slice(start, start + MAX_ENTRIES_PER_ROW)
+        await write_journal_row(tx, tx.journal_base + ordinal, part)
+
+
+async def write_journal_row(tx: Pass, journal_id: int, part: Entries) -> None:
+    """Append one journal row; its id has to be of the block that the pass row reserved."""
+    invariant(len(part.position_ids) <= MAX_ENTRIES_PER_ROW, "a journal row is too long")
+    moved = part.on_hand_deltas != 0
+    adds_again = np.isin(part.cause_kinds, (Cause.ADJUSTMENT, Cause.SHIPMENT))
+    await tx.execute(
+        SQL.write_journal,
+        (
+            journal_id,
+            tx.id,
+            tx.now,
+            part.position_ids,
+            part.product_ids,
+            part.location_ids,
+            part.pool_ids,
+            part.cause_kinds,
+            uuid_array(part.cause_ids),
+            part.on_hand_deltas,
+            part.reserved_deltas,
+            part.on_hands,
+            part.reserveds,
+            part.versions,
+            part.previous_ids,
+            part.counted_ats,
+            bool(np.any(moved & adds_again)),
+        ),
+    )
+
+
+_NULL = "\\N"
+_RESERVATION_COLUMNS = (
+    "id, position_id, qty, kind, priority, root_id, demand_id, fulfilment_id, promised_at, "
+    "expires_at"
+)
+
+
+async def insert_reservations(tx: Tx, reservations: Sequence[Reservation]) -> None:
+    """Write new reservations by COPY."""
+    await tx.copy_in("reservation", _RESERVATION_COLUMNS, [_line(r) for r in reservations])
+
+
+def _line(r: Reservation) -> str:
+    promised_at = r.promised_at.isoformat() if r.promised_at else _NULL
+    expires_at = r.expires_at.isoformat() if r.expires_at else _NULL
+    return (
+        f"{r.id}\t{r.position_id}\t{r.qty}\t{r.kind}\t{r.priority}\t{r.root_id}\t{r.demand_id}\t"
+        f"{r.fulfilment_id or _NULL}\t{promised_at}\t{expires_at}"
+    )
+
+
+async def delete_reservations(tx: Tx, ids: Sequence[str]) -> set[str]:
+    """End reservations; returns the ids of those that were there."""
+    if not ids:
+        return set()
+    return {row[0] for row in await tx.fetch(SQL.delete_reservations, (uuid_array(ids),))}
+
+
+async def end_expired_holds(
+    tx: Pass, position_ids: NDArray[np.int32]
+) -> list[tuple[int, int, str]]:
+    """End expired holds on locked positions; returns (position id, quantity, root id) of each."""
+    rows = await tx.fetch(SQL.end_expired_holds, (position_ids, tx.now))
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def reservations_of_roots(tx: Tx, root_ids: Sequence[str]) -> list[Reservation]:
+    """Read the live reservations of locked roots."""
+    rows = await tx.fetch(SQL.reservations_of_roots, (uuid_array(root_ids),))
+    return [
+        Reservation(
+            id=row[0],
+            position_id=row[1],
+            qty=row[2],
+            kind=row[3],
+            root_id=row[4],
+            demand_id=row[5],
+            fulfilment_id=row[6],
+            priority=row[7],
+            promised_at=row[8],
+            expires_at=row[9],
+        )
+        for row in rows
+    ]

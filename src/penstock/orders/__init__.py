@@ -1,0 +1,1 @@
+"""Orders: orders, their lines, fulfilment choices, and holds."""

@@ -1,0 +1,163 @@
+"""An order in words: the tree order → choice → line, its counters, and how status rolls up.
+
+Pure. Counters on a line are current and count the customer's leg only:
+`qty = allocated + unsourced + shipped + cancelled` at every instant. An order is the root: it
+guards its tree, and gives the `seq` of its events.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class Line(msgspec.Struct, gc=False):
+    """One order line. An unstocked line counts as allocated: it needs money, no stock."""
+
+    id: str
+    choice_id: str
+    ordinal: int
+    ref: str
+    product_id: int
+    sku: str
+    qty: int
+    is_stocked: bool
+    amount_minor: int
+    charges: bytes
+    parent_line_id: str | None = None
+    pinned_location_id: int | None = None
+    qty_allocated: int = 0
+    qty_unsourced: int = 0
+    qty_shipped: int = 0
+    qty_cancelled: int = 0
+
+    @property
+    def status(self) -> str:
+        """Return the line's status, rolled up from its counters."""
+        return rolled_up(
+            self.qty, self.qty_allocated, self.qty_unsourced, self.qty_shipped, self.qty_cancelled
+        )
+
+
+class Destination(msgspec.Struct, frozen=True, gc=False):
+    """Where a choice goes: an address with coordinates (degrees)."""
+
+    latitude: float
+    longitude: float
+    name: str = ""
+    address_lines: list[str] = []
+    town: str = ""
+    postcode: str = ""
+    country: str = ""
+
+
+class Choice(msgspec.Struct, gc=False):
+    """How a group of lines is wanted: the unit of sourcing."""
+
+    id: str
+    ordinal: int
+    service: str
+    destination: Destination
+    lines: list[Line]
+    pickup_location_id: int | None = None
+    ship_complete: bool = False
+    max_parcels: int | None = None
+    promised_at: datetime | None = None
+
+    @property
+    def status(self) -> str:
+        """Return the choice's status, rolled up from its lines."""
+        return rolled_up(*totals(self.lines))
+
+
+class Hold(msgspec.Struct, gc=False):
+    """One of a set of holds on an order, a choice or a line; guards release."""
+
+    id: str
+    scope_id: str
+    kind: str
+    reason: str
+    placed_by: str
+    placed_at: datetime
+    until_at: datetime | None = None
+    cleared_at: datetime | None = None
+    cleared_by: str | None = None
+    is_new: bool = True
+
+
+class Order(msgspec.Struct):
+    """An order with all of its tree. `fulfilments` are of the fulfilment context, kept along."""
+
+    id: str
+    channel_id: int
+    ref: str
+    type: str
+    workflow_id: int
+    status: str
+    currency: str
+    placed_at: datetime
+    created_at: datetime
+    choices: list[Choice]
+    total_minor: int
+    customer_id: str | None = None
+    attributes: dict[str, Any] = {}
+    seq: int = 0
+    version: int = 1
+    holds: list[Hold] = []
+    fulfilments: list[Any] = []
+    is_new: bool = True
+    facts: dict[str, Any] = {}
+
+    def lines(self) -> list[Line]:
+        """Return every line of every choice."""
+        return [line for choice in self.choices for line in choice.lines]
+
+    def open_holds(self) -> list[Hold]:
+        """Return the holds that are not cleared."""
+        return [hold for hold in self.holds if hold.cleared_at is None]
+
+    def view(self) -> dict[str, Any]:
+        """Return what conditions may read of the order."""
+        qty, allocated, unsourced, shipped, cancelled = totals(self.lines())
+        return {
+            "status": self.status,
+            "type": self.type,
+            "ref": self.ref,
+            "currency": self.currency,
+            "total_minor": self.total_minor,
+            "qty": qty,
+            "qty_allocated": allocated,
+            "qty_unsourced": unsourced,
+            "qty_shipped": shipped,
+            "qty_cancelled": cancelled,
+            "hold_count": len(self.open_holds()),
+            "attributes": self.attributes,
+            **self.facts,
+        }
+
+
+def totals(lines: list[Line]) -> tuple[int, int, int, int, int]:
+    """Return qty, allocated, unsourced, shipped and cancelled, summed over lines."""
+    return (
+        sum(line.qty for line in lines),
+        sum(line.qty_allocated for line in lines),
+        sum(line.qty_unsourced for line in lines),
+        sum(line.qty_shipped for line in lines),
+        sum(line.qty_cancelled for line in lines),
+    )
+
+
+def rolled_up(qty: int, allocated: int, unsourced: int, shipped: int, cancelled: int) -> str:
+    """Return the status that counters add up to."""
+    open_qty = qty - cancelled
+    if open_qty == 0:
+        return "cancelled"
+    if shipped == open_qty:
+        return "shipped"
+    if shipped:
+        return "partly_shipped"
+    if unsourced == open_qty:
+        return "unsourced"
+    if unsourced:
+        return "partly_allocated"
+    return "allocated" if allocated == open_qty else "created"

@@ -1,0 +1,201 @@
+"""Orders' statements: claiming refs and keys, loading and locking trees, writing them.
+
+New trees go in by COPY once, after the decision, with the values they end with; trees that were
+there are updated by one statement per table (docs/adr/0002). A fixed number of statements for any
+number of orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.db import Queries, Tx, copy_text, uuid_array
+from penstock.orders.model import Choice, Destination, Hold, Line, Order
+
+SQL = Queries("penstock.orders", "orders.sql")
+_encode = msgspec.json.Encoder().encode
+_NULL = "\\N"
+
+_ORDER_COLUMNS = (
+    "id, channel_id, ref, type, workflow_id, status, currency, customer_id, placed_at, "
+    "created_at, seq, version, total_minor, attributes"
+)
+_CHOICE_COLUMNS = (
+    "id, order_id, ordinal, status, service, destination, pickup_location_id, ship_complete, "
+    "max_parcels, promised_at"
+)
+_LINE_COLUMNS = (
+    "id, order_id, choice_id, ordinal, ref, parent_line_id, product_id, sku, status, qty, "
+    "qty_allocated, qty_unsourced, qty_shipped, qty_cancelled, is_stocked, pinned_location_id, "
+    "amount_minor, charges"
+)
+_HOLD_COLUMNS = "id, order_id, scope_id, kind, reason, placed_by, placed_at, until_at"
+
+
+def _json(value: Any) -> str:
+    return copy_text(_encode(value).decode())
+
+
+def _order_row(order: Order) -> str:
+    return (
+        f"{order.id}\t{order.channel_id}\t{copy_text(order.ref)}\t{copy_text(order.type)}\t"
+        f"{order.workflow_id}\t{order.status}\t{order.currency}\t{order.customer_id or _NULL}\t"
+        f"{order.placed_at.isoformat()}\t{order.created_at.isoformat()}\t{order.seq}\t"
+        f"{order.version}\t{order.total_minor}\t"
+        f"{_json(order.attributes) if order.attributes else '{}'}"
+    )
+
+
+def _choice_row(order: Order, choice: Choice) -> str:
+    promised_at = choice.promised_at.isoformat() if choice.promised_at else _NULL
+    return (
+        f"{choice.id}\t{order.id}\t{choice.ordinal}\t{choice.status}\t{choice.service}\t"
+        f"{_json(choice.destination)}\t{choice.pickup_location_id or _NULL}\t"
+        f"{choice.ship_complete:d}\t{choice.max_parcels or _NULL}\t{promised_at}"
+    )
+
+
+def _line_row(order: Order, line: Line) -> str:
+    return (
+        f"{line.id}\t{order.id}\t{line.choice_id}\t{line.ordinal}\t{copy_text(line.ref)}\t"
+        f"{line.parent_line_id or _NULL}\t{line.product_id}\t{copy_text(line.sku)}\t"
+        f"{line.status}\t{line.qty}\t{line.qty_allocated}\t{line.qty_unsourced}\t"
+        f"{line.qty_shipped}\t{line.qty_cancelled}\t{line.is_stocked:d}\t"
+        f"{line.pinned_location_id or _NULL}\t{line.amount_minor}\t"
+        f"{copy_text(line.charges.decode())}"
+    )
+
+
+def _hold_row(order: Order, hold: Hold) -> str:
+    until_at = hold.until_at.isoformat() if hold.until_at else _NULL
+    return (
+        f"{hold.id}\t{order.id}\t{hold.scope_id}\t{copy_text(hold.kind)}\t"
+        f"{copy_text(hold.reason)}\t{copy_text(hold.placed_by)}\t{hold.placed_at.isoformat()}\t"
+        f"{until_at}"
+    )
+
+
+async def write_orders(tx: Tx, orders: Sequence[Order]) -> None:
+    """Write orders with all of their tree: new ones by COPY, those that were there by UPDATE."""
+    new = [order for order in orders if order.is_new]
+    await tx.copy_in("orders", _ORDER_COLUMNS, [_order_row(order) for order in new])
+    await tx.copy_in("choice", _CHOICE_COLUMNS, [_choice_row(o, c) for o in new for c in o.choices])
+    await tx.copy_in(
+        "order_line", _LINE_COLUMNS, [_line_row(o, n) for o in new for n in o.lines()]
+    )
+    await _update(tx, [order for order in orders if not order.is_new])
+    holds = [(o, h) for o in orders for h in o.holds]
+    new_holds = [_hold_row(o, h) for o, h in holds if h.is_new]
+    await tx.copy_in("order_hold", _HOLD_COLUMNS, new_holds)
+    cleared = [h for _, h in holds if h.cleared_at is not None]
+    if cleared:
+        ids = uuid_array(h.id for h in cleared)
+        instants = [h.cleared_at for h in cleared]
+        await tx.execute(SQL.clear_holds, (ids, instants, [h.cleared_by for h in cleared]))
+
+
+async def _update(tx: Tx, orders: Sequence[Order]) -> None:
+    if not orders:
+        return
+    ids = uuid_array(order.id for order in orders)
+    statuses = [order.status for order in orders]
+    await tx.execute(SQL.update_orders, (ids, statuses, [order.seq for order in orders]))
+    choices = [choice for order in orders for choice in order.choices]
+    choice_ids = uuid_array(choice.id for choice in choices)
+    await tx.execute(SQL.update_choices, (choice_ids, [choice.status for choice in choices]))
+    lines = [line for order in orders for line in order.lines()]
+    await tx.execute(
+        SQL.update_lines,
+        (
+            uuid_array(line.id for line in lines),
+            [line.status for line in lines],
+            [line.qty_allocated for line in lines],
+            [line.qty_unsourced for line in lines],
+            [line.qty_shipped for line in lines],
+            [line.qty_cancelled for line in lines],
+        ),
+    )
+
+
+async def load_orders(tx: Tx, ids: Sequence[str], lock: str = "read") -> list[Order]:
+    """Load trees by order id; `lock` is `read`, `waiting` or `skipping` (see the queries)."""
+    if not ids:
+        return []
+    query = {
+        "read": SQL.read_orders,
+        "waiting": SQL.lock_orders_waiting,
+        "skipping": SQL.lock_orders_skipping,
+    }[lock]
+    orders = {row[0]: _order(row) for row in await tx.fetch(query, (uuid_array(ids),))}
+    found = (uuid_array(orders),)
+    choices: dict[str, Choice] = {}
+    for row in await tx.fetch(SQL.choices_of_orders, found):
+        choices[row[1]] = choice = _choice(row)
+        orders[row[0]].choices.append(choice)
+    for row in await tx.fetch(SQL.lines_of_orders, found):
+        choices[row[0]].lines.append(_line(row))
+    for row in await tx.fetch(SQL.holds_of_orders, found):
+        orders[row[0]].holds.append(Hold(*row[1:], is_new=False))
+    return [orders[order_id] for order_id in sorted(orders)]
+
+
+def _order(row: tuple[Any, ...]) -> Order:
+    return Order(
+        id=row[0],
+        channel_id=row[1],
+        ref=row[2],
+        type=row[3],
+        workflow_id=row[4],
+        status=row[5],
+        currency=row[6],
+        customer_id=row[7],
+        placed_at=row[8],
+        created_at=row[9],
+        seq=row[10],
+        version=row[11],
+        total_minor=row[12],
+        attributes=row[13],
+        choices=[],
+        holds=[],
+        fulfilments=[],
+        facts={},
+        is_new=False,
+    )
+
+
+def _choice(row: tuple[Any, ...]) -> Choice:
+    return Choice(
+        id=row[1],
+        ordinal=row[2],
+        service=row[3],
+        destination=msgspec.convert(row[4], Destination),
+        lines=[],
+        pickup_location_id=row[5],
+        ship_complete=row[6],
+        max_parcels=row[7],
+        promised_at=row[8],
+    )
+
+
+def _line(row: tuple[Any, ...]) -> Line:
+    return Line(
+        choice_id=row[0],
+        id=row[1],
+        ordinal=row[2],
+        ref=row[3],
+        product_id=row[4],
+        sku=row[5],
+        qty=row[6],
+        is_stocked=row[7],
+        amount_minor=row[8],
+        charges=row[9].encode(),
+        parent_line_id=row[10],
+        pinned_location_id=row[11],
+        qty_allocated=row[12],
+        qty_unsourced=row[13],
+        qty_shipped=row[14],
+        qty_cancelled=row[15],
+    )
