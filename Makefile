@@ -47,7 +47,7 @@ format: $(READY) ## format the code and mend what ruff can mend
 bench: $(READY) ## run a benchmark: make bench NAME=orders ARGS=--json
 	@$(BIN)/penstock bench $(NAME) $(ARGS)
 
-lock: ## pin requirements.in again into requirements.lock (fetches pip-tools into .venv-lock)
+lock: $(READY) ## pin requirements.in again into requirements.lock (fetches pip-tools into .venv-lock)
 	@test -x .venv-lock/bin/pip-compile || { $(BIN)/python -m venv .venv-lock && \
 	  .venv-lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2; }
 	@CUSTOM_COMPILE_COMMAND='make lock' .venv-lock/bin/pip-compile --quiet --generate-hashes \
