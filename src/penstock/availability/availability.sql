@@ -14,26 +14,26 @@ SELECT array_agg(id), array_agg(product_id), array_agg(location_id), array_agg(p
 FROM position WHERE ctid >= %s::tid AND ctid < %s::tid
 
 -- name: pulse
--- What a follower asks of an idle account: the newest number, and all revisions. Index: pass_number.
-SELECT coalesce((SELECT max(number) FROM pass), 0),
+-- What a follower asks of an idle account: oldest and newest number, the newest pass, all revisions.
+-- Index: pass_number.
+SELECT coalesce((SELECT min(number) FROM pass), 0), coalesce(newest.number, 0), newest.id::text,
        (SELECT json_object_agg(name, value) FROM revision)
+FROM (SELECT) AS always
+LEFT JOIN (SELECT number, id FROM pass WHERE number IS NOT NULL ORDER BY number DESC LIMIT 1)
+     AS newest ON true
 
 -- name: pass_at
 -- The pass that has a number: the anchor of a cursor. Index: pass_number.
 SELECT id::text FROM pass WHERE number = %s
 
--- name: numbered_passes
--- The next passes after a cursor, in order. Index: pass_number.
-SELECT number, id::text FROM pass WHERE number > %s ORDER BY number LIMIT %s
-
 -- name: journal_page
--- The next journal rows of some passes after one row, each with its pass number.
--- Indexes: pass_number, journal_pass.
+-- The next journal rows after one (pass number, journal id), up to the pass `last`; the limit stands
+-- here as a number, so that the planner walks the index. Indexes: pass_number, journal_pass.
 SELECT p.number, j.id, j.position_ids, j.product_ids, j.location_ids, j.pool_ids, j.on_hands,
        j.reserveds, j.versions, j.counted_ats
 FROM pass p JOIN journal j ON j.pass_id = p.id
 WHERE p.number >= %(number)s AND p.number <= %(last)s AND (p.number, j.id) > (%(number)s, %(row)s)
-ORDER BY p.number, j.id LIMIT %(limit)s
+ORDER BY p.number, j.id LIMIT 50
 
 -- name: controls
 -- Every buffer, in a stable order. No index: small.

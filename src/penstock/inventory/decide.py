@@ -65,7 +65,7 @@ async def decide(tx: Pass, asks: Sequence[Ask], terms: Terms) -> list[Answer]:
 
 
 def _products(ask: Ask) -> set[int]:
-    if ask.demand is None or not ask.may_replan:
+    if ask.demand is None:
         return set()
     return {line.product_id for line in ask.demand.lines}
 
@@ -116,7 +116,7 @@ def _capacity_keys(
 
 async def _give_back(tx: Pass, asks: Sequence[Ask], ledger: Ledger) -> list[Answer]:
     """Unreserve and ship; only what is really there moves, so that nothing moves twice."""
-    ended = await store.delete_reservations(
+    ended = await store.take_from_reservations(
         tx, [r.id for ask in asks for r in (*ask.release, *ask.ship)]
     )
     answers: list[Answer] = []
@@ -141,13 +141,12 @@ def _admit_all(attempt: _Round, asks: Sequence[Ask], terms: Terms) -> None:
     for place, ask in enumerate(asks):
         if ask.demand is None or ask.plan is None:
             continue
-        if not (ask.plan.unsourced and ask.may_replan) and _admit(attempt, place, ask, terms):
-            continue
-        if ask.may_replan:
+        is_short = bool(ask.plan.unsourced) and ask.may_replan
+        if is_short or not _admit(attempt, place, ask, terms):
             pending.append(place)
     attempt.losers = [place for place in pending if not _products(asks[place]) <= attempt.wide]
     if not attempt.losers:
-        _plan_again(attempt, asks, pending, terms)
+        _plan_again(attempt, asks, [place for place in pending if asks[place].may_replan], terms)
 
 
 def _plan_again(

@@ -29,8 +29,14 @@ INSERT INTO journal (id, pass_id, occurred_at, position_ids, product_ids, locati
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, %s)
 
 -- name: delete_reservations
--- Ends reservations by id and tells which were really there. Index: reservation_pkey.
-DELETE FROM reservation WHERE id = ANY(%s::uuid[]) RETURNING id
+-- Ends whole reservations and tells which were really there. Index: reservation_pkey.
+DELETE FROM reservation r USING unnest(%s::uuid[], %s::int[]) AS u (id, qty)
+WHERE r.id = u.id AND r.qty = u.qty RETURNING r.id
+
+-- name: shrink_reservations
+-- Takes a part of reservations and tells which were really there. Index: reservation_pkey.
+UPDATE reservation r SET qty = r.qty - u.qty FROM unnest(%s::uuid[], %s::int[]) AS u (id, qty)
+WHERE r.id = u.id AND r.qty > u.qty RETURNING r.id
 
 -- name: end_expired_holds
 -- Ends the expired holds on locked positions. Index: reservation_position.

@@ -61,6 +61,8 @@ class Reservation(msgspec.Struct, gc=False):
 class Ask(msgspec.Struct, gc=False):
     """What one root asks of stock in a pass: give back, ship, and allocate, decided together.
 
+    A reservation in `release` or `ship` with less than its `qty` is shrunk by that.
+
     `plan` proposes where the demand is met; it may be late. Without `may_replan` it is taken as
     it stands or not at all. `release_cause` says why reservations are given back.
     """

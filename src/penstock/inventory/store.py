@@ -159,11 +159,19 @@ def _line(r: Reservation) -> str:
     )
 
 
-async def delete_reservations(tx: Tx, ids: Sequence[str]) -> set[str]:
-    """End reservations; returns the ids of those that were there."""
-    if not ids:
+async def take_from_reservations(tx: Tx, parts: Sequence[Reservation]) -> set[str]:
+    """End reservations, or shrink them where `qty` is less than they hold; returns those there."""
+    if not parts:
         return set()
-    return {row[0] for row in await tx.fetch(SQL.delete_reservations, (uuid_array(ids),))}
+    whole = {row[0] for row in await tx.fetch(SQL.delete_reservations, _keys(parts))}
+    rest = [part for part in parts if part.id not in whole]
+    if not rest:
+        return whole
+    return whole | {row[0] for row in await tx.fetch(SQL.shrink_reservations, _keys(rest))}
+
+
+def _keys(parts: Sequence[Reservation]) -> tuple[str, NDArray[np.int32]]:
+    return uuid_array(r.id for r in parts), np.array([r.qty for r in parts], dtype=np.int32)
 
 
 async def end_expired_holds(

@@ -86,7 +86,7 @@ class Hold(msgspec.Struct, gc=False):
 
 
 class Order(msgspec.Struct):
-    """An order with all of its tree. `fulfilments` are of the fulfilment context, kept along."""
+    """An order with all of its tree; `fulfilments` and `reservations` of other rooms kept along."""
 
     id: str
     channel_id: int
@@ -105,6 +105,7 @@ class Order(msgspec.Struct):
     version: int = 1
     holds: list[Hold] = []
     fulfilments: list[Any] = []
+    reservations: list[Any] = []
     is_new: bool = True
     facts: dict[str, Any] = {}
 

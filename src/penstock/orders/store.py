@@ -161,6 +161,7 @@ def _order(row: tuple[Any, ...]) -> Order:
         choices=[],
         holds=[],
         fulfilments=[],
+        reservations=[],
         facts={},
         is_new=False,
     )

@@ -1,0 +1,181 @@
+"""Routing rules: source (propose), allocate (ask stock), create fulfilments (hand the work out).
+
+Sourcing proposes from the availability index for the whole batch at once; `allocate` asks, and the
+deciding transaction gives the plan that was admitted, which may be another than the proposal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import msgspec
+
+from penstock.engine.context import Context
+from penstock.engine.rule import Rule
+from penstock.fulfilment.model import Fulfilment, FulfilmentLine
+from penstock.inventory.model import Answer, Ask, Cause, Reservation
+from penstock.orders.model import Choice, Line, Order
+from penstock.passes import Pass
+from penstock.sourcing.model import Demand, DemandLine, Plan, Shipment
+
+
+class Wanted(msgspec.Struct, gc=False):
+    """What one demand of an order came to: its choice, the proposal, stock's answer."""
+
+    choice: Choice
+    demand: Demand
+    plan: Plan
+    answer: Answer | None = None
+
+
+class GivenBack(msgspec.Struct, gc=False):
+    """What an order gives back before it asks anew (`withdraw`)."""
+
+    reservations: list[Reservation] = []
+    capacity: list[tuple[int, str, object]] = []
+    cause: Cause = Cause.UNRESERVE
+
+
+class Source(Rule, frozen=True):
+    """Propose locations for every line that lacks stock, without those that rejected it."""
+
+    async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
+        """Put what is wanted, with a proposed plan per demand, into each context's memo."""
+        knowledge = tx.knowledge
+        demands: list[tuple[Context, Choice, Demand]] = []
+        for context in contexts:
+            context.memo["wanted"] = []
+            for choice in context.root.choices:
+                for demand in _demands(context.root, choice, knowledge.products.weight_g):
+                    demands.append((context, choice, demand))
+        plans = knowledge.plan([demand for _, _, demand in demands], tx.now)
+        for (context, choice, demand), plan in zip(demands, plans, strict=True):
+            context.memo["wanted"].append(Wanted(choice, demand, plan))
+
+
+def _demands(order: Order, choice: Choice, weight_g: Sequence[int]) -> list[Demand]:
+    """Return the choice's demands: one per location its lines are pinned to, most often one."""
+    by_pin: dict[int | None, list[Line]] = {}
+    for line in choice.lines:
+        if line.is_stocked and line.qty_unsourced > 0:
+            pin = line.pinned_location_id or choice.pickup_location_id
+            by_pin.setdefault(pin, []).append(line)
+    if not by_pin:
+        return []
+    excluded: set[int] = set()
+    open_parcels = 0
+    for fulfilment in order.fulfilments:
+        if fulfilment.choice_id == choice.id:
+            if fulfilment.status == "rejected":
+                excluded.add(fulfilment.origin_id)
+            open_parcels += fulfilment.status not in {"rejected", "cancelled"}
+    most = None if choice.max_parcels is None else max(choice.max_parcels - open_parcels, 0)
+    return [
+        Demand(
+            id=choice.id,
+            lines=tuple(
+                DemandLine(n.id, n.product_id, n.qty_unsourced, int(weight_g[n.product_id]))
+                for n in lines
+            ),
+            latitude=choice.destination.latitude,
+            longitude=choice.destination.longitude,
+            service=choice.service,
+            channel_id=order.channel_id,
+            excluded_location_ids=frozenset(excluded),
+            pinned_location_id=pin,
+            max_parcels=most,
+            ship_complete=choice.ship_complete,
+        )
+        for pin, lines in by_pin.items()
+    ]
+
+
+class Allocate(Rule, frozen=True):
+    """Ask stock for what was sourced, giving back first what was withdrawn."""
+
+    asks: ClassVar[bool] = True
+
+    async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
+        """Reserve; sets the lines' counters from the answers. What is not there stays unsourced."""
+        asks: list[Ask] = []
+        places: list[tuple[Context, Wanted | None]] = []
+        for context in contexts:
+            back: GivenBack = context.memo.pop("given_back", None) or GivenBack()
+            if back.reservations or back.capacity:
+                asks.append(
+                    Ask(
+                        context.root.id,
+                        release=back.reservations,
+                        release_cause=back.cause,
+                        capacity_back=back.capacity,  # type: ignore[arg-type]
+                    )
+                )
+                places.append((context, None))
+            for wanted in context.memo.get("wanted", ()):
+                asks.append(_ask(context.root, wanted))
+                places.append((context, wanted))
+        answers = await tx.ask(asks)
+        for (context, wanted), answer in zip(places, answers, strict=True):
+            if wanted is not None:
+                wanted.answer = answer
+                _count(context.root, wanted.choice, answer)
+
+
+def _ask(order: Order, wanted: Wanted) -> Ask:
+    return Ask(
+        root_id=order.id,
+        demand=wanted.demand,
+        plan=wanted.plan,
+        promised_at=wanted.choice.promised_at,
+    )
+
+
+def _count(order: Order, choice: Choice, answer: Answer) -> None:
+    lines = {line.id: line for line in choice.lines}
+    for reservation in answer.reservations:
+        line = lines[reservation.demand_id]
+        line.qty_unsourced -= reservation.qty
+        line.qty_allocated += reservation.qty
+    order.reservations.extend(answer.reservations)
+
+
+class CreateFulfilments(Rule, frozen=True):
+    """Create a fulfilment for each shipment that was admitted."""
+
+    async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
+        """Add the fulfilments to the order and record `fulfilment.created` for each."""
+        for context in contexts:
+            order: Order = context.root
+            for wanted in context.memo.pop("wanted", ()):
+                answer = wanted.answer
+                if answer is None or answer.plan is None:
+                    continue
+                context.memo.setdefault("decisions", []).append((wanted.choice.id, answer.plan))
+                for place, shipment in enumerate(answer.plan.shipments):
+                    fulfilment = _fulfilment(tx, order, wanted, shipment)
+                    fulfilment.id = answer.fulfilment_ids[place]
+                    fulfilment.capacity_day = answer.capacity_days[place]
+                    order.fulfilments.append(fulfilment)
+                    payload = {"location_id": fulfilment.origin_id, "choice_id": wanted.choice.id}
+                    context.record("fulfilment.created", "fulfilment", fulfilment.id, payload)
+
+
+def _fulfilment(tx: Pass, order: Order, wanted: Wanted, shipment: Shipment) -> Fulfilment:
+    product_of = {line.line_id: line.product_id for line in wanted.demand.lines}
+    return Fulfilment(
+        id="",
+        root_id=order.id,
+        choice_id=wanted.choice.id,
+        ordinal=len(order.fulfilments) + 1,
+        service=wanted.choice.service,
+        origin_id=shipment.location_id,
+        lines=[
+            FulfilmentLine(part.line_id, product_of[part.line_id], part.qty)
+            for part in shipment.parts
+        ],
+        created_at=tx.now,
+        cost_minor=shipment.cost_minor,
+        distance_m=round(shipment.distance_km * 1000),
+        weight_g=shipment.weight_g,
+    )

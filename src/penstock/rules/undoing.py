@@ -1,0 +1,222 @@
+"""Undoing: withdraw a fulfilment or a lost reservation, cancel an order or lines, ship.
+
+Each gives stock back exactly once: the order's lock guards its reservations, and only what is
+really there moves. Counters, fulfilments and counted capacity follow the stock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from penstock.engine.context import Context
+from penstock.engine.rule import Rule
+from penstock.errors import Refusal
+from penstock.fulfilment.model import Fulfilment
+from penstock.inventory.model import Ask, Cause, Reservation
+from penstock.orders.model import Line, Order
+from penstock.passes import Pass
+from penstock.rules.routing import GivenBack
+
+
+class Withdraw(Rule, frozen=True):
+    """Take back the fulfilment, or the reservation, that the event names, to be sourced again."""
+
+    async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
+        """Put what is given back into the memo (`allocate` asks for it); lines lack stock again."""
+        for context in contexts:
+            payload = context.event.payload
+            if "reservation_id" in payload:
+                _withdraw_reservation(context, payload)
+            else:
+                _withdraw_fulfilment(context, payload)
+
+
+def _withdraw_fulfilment(context: Context, payload: dict[str, Any]) -> None:
+    order: Order = context.root
+    fulfilment = open_fulfilment(context, payload)
+    if fulfilment is None:
+        return
+    back = GivenBack(reservations=[], capacity=[])
+    lines = {line.id: line for line in order.lines()}
+    for line in fulfilment.lines:
+        lines[line.line_id].qty_allocated -= line.qty
+        lines[line.line_id].qty_unsourced += line.qty
+    back.reservations += _take_out(order, {fulfilment.id})
+    _end(fulfilment, "rejected", back)
+    reason = str(payload.get("reason", ""))
+    context.record("fulfilment.rejected", "fulfilment", fulfilment.id, {"reason": reason})
+    context.memo["given_back"] = back
+
+
+def _withdraw_reservation(context: Context, payload: dict[str, Any]) -> None:
+    """A shortage took a reservation: if it is gone already, or at work, nothing is to be done."""
+    order: Order = context.root
+    lost = [r for r in order.reservations if r.id == payload["reservation_id"]]
+    if not lost:
+        return
+    reservation: Reservation = lost[0]
+    fulfilment = next((f for f in order.fulfilments if f.id == reservation.fulfilment_id), None)
+    if fulfilment is None or not fulfilment.is_open():
+        return
+    back = GivenBack(reservations=[reservation], capacity=[], cause=Cause.SHED)
+    order.reservations.remove(reservation)
+    line = next(line for line in order.lines() if line.id == reservation.demand_id)
+    line.qty_allocated -= reservation.qty
+    line.qty_unsourced += reservation.qty
+    for part in fulfilment.lines:
+        if part.line_id == line.id:
+            part.qty -= reservation.qty
+    payload = {"line_id": line.id, "qty": reservation.qty}
+    context.record("fulfilment.stock_lost", "fulfilment", fulfilment.id, payload)
+    if not any(part.qty for part in fulfilment.lines):
+        _end(fulfilment, "cancelled", back)
+        context.record("fulfilment.cancelled", "fulfilment", fulfilment.id, {})
+    context.memo["given_back"] = back
+
+
+def open_fulfilment(context: Context, payload: dict[str, Any]) -> Fulfilment | None:
+    """Return the open fulfilment the event names; fails the context otherwise."""
+    order: Order = context.root
+    wanted = payload.get("fulfilment_id")
+    fulfilment = next((f for f in order.fulfilments if f.id == wanted), None)
+    if fulfilment is None:
+        context.fail(Refusal("unknown_fulfilment", "The order has no such fulfilment."))
+    elif not fulfilment.is_open():
+        context.fail(
+            Refusal(
+                "fulfilment_not_open",
+                f"The fulfilment is {fulfilment.status} already.",
+                status=fulfilment.status,
+            )
+        )
+    else:
+        return fulfilment
+    return None
+
+
+def _take_out(order: Order, fulfilment_ids: set[str]) -> list[Reservation]:
+    """Take the reservations of fulfilments out of the order and return them."""
+    taken = [r for r in order.reservations if r.fulfilment_id in fulfilment_ids]
+    order.reservations = [r for r in order.reservations if r.fulfilment_id not in fulfilment_ids]
+    return taken
+
+
+def _end(fulfilment: Fulfilment, status: str, back: GivenBack) -> None:
+    fulfilment.status = status
+    if fulfilment.capacity_day is not None:
+        back.capacity.append((fulfilment.origin_id, fulfilment.service, fulfilment.capacity_day))
+
+
+class Cancel(Rule, frozen=True):
+    """Cancel the order, or the quantities of lines that the event names."""
+
+    asks: ClassVar[bool] = True
+
+    async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
+        """Give back stock and capacity of what is cancelled; refuses what has shipped already."""
+        asks: list[Ask] = []
+        for context in contexts:
+            back = GivenBack(reservations=[], capacity=[])
+            for line, qty in _to_cancel(context):
+                _cancel_line(context.root, line, qty, back)
+            for fulfilment in context.root.fulfilments:
+                if fulfilment.is_open() and not any(part.qty for part in fulfilment.lines):
+                    _end(fulfilment, "cancelled", back)
+                    context.record("fulfilment.cancelled", "fulfilment", fulfilment.id, {})
+            asks.append(
+                Ask(context.root.id, release=back.reservations, capacity_back=back.capacity)  # type: ignore[arg-type]
+            )
+        await tx.ask(asks)
+
+
+def _to_cancel(context: Context) -> list[tuple[Line, int]]:
+    """Return the lines and quantities to cancel; fails the context if some cannot be."""
+    order: Order = context.root
+    open_qty = {line.ref: line.qty_allocated + line.qty_unsourced for line in order.lines()}
+    lines = {line.ref: line for line in order.lines()}
+    asked = context.event.payload.get("lines")
+    wanted = (
+        open_qty.items()
+        if asked is None
+        else [(one["ref"], one.get("qty") or open_qty.get(one["ref"], 0)) for one in asked]
+    )
+    result: list[tuple[Line, int]] = []
+    for ref, qty in wanted:
+        if ref not in lines:
+            context.fail(Refusal("unknown_line", f"The order has no line {ref!r}.", line=ref))
+            return []
+        if qty > open_qty[ref]:
+            message = f"Only {open_qty[ref]} of line {ref!r} can still be cancelled."
+            context.fail(Refusal("not_cancellable", message, line=ref, qty=open_qty[ref]))
+            return []
+        if qty:
+            result.append((lines[ref], qty))
+            open_qty[ref] -= qty
+    if not result:
+        context.fail(Refusal("not_cancellable", "Nothing is left that could be cancelled."))
+    return result
+
+
+def _cancel_line(order: Order, line: Line, qty: int, back: GivenBack) -> None:
+    """Cancel of a line first what lacks stock, then what is allocated, youngest first."""
+    unsourced = min(qty, line.qty_unsourced)
+    line.qty_unsourced -= unsourced
+    line.qty_cancelled += qty
+    rest = qty - unsourced
+    line.qty_allocated -= rest
+    open_parts = [
+        (fulfilment, part)
+        for fulfilment in reversed(order.fulfilments)
+        if fulfilment.is_open()
+        for part in fulfilment.lines
+        if part.line_id == line.id
+    ]
+    for fulfilment, part in open_parts:
+        taken = min(rest, part.qty)
+        part.qty -= taken
+        rest -= taken
+        _give_back_part(order, line.id, fulfilment.id, taken, back)
+
+
+def _give_back_part(
+    order: Order, line_id: str, fulfilment_id: str, qty: int, back: GivenBack
+) -> None:
+    for reservation in list(order.reservations):
+        if qty == 0:
+            return
+        if reservation.demand_id != line_id or reservation.fulfilment_id != fulfilment_id:
+            continue
+        taken = min(qty, reservation.qty)
+        qty -= taken
+        back.reservations.append(msgspec.structs.replace(reservation, qty=taken))
+        order.reservations.remove(reservation)
+        if taken < reservation.qty:
+            rest = msgspec.structs.replace(reservation, qty=reservation.qty - taken)
+            order.reservations.append(rest)
+
+
+class Ship(Rule, frozen=True):
+    """Let the stock of the fulfilment that the event names leave."""
+
+    asks: ClassVar[bool] = True
+
+    async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
+        """Ship it whole: stock leaves, the lines' counters follow, `fulfilment.shipped`."""
+        asks: list[Ask] = []
+        for context in contexts:
+            order: Order = context.root
+            fulfilment = open_fulfilment(context, context.event.payload)
+            if fulfilment is None:
+                asks.append(Ask(order.id))
+                continue
+            lines = {line.id: line for line in order.lines()}
+            for part in fulfilment.lines:
+                lines[part.line_id].qty_allocated -= part.qty
+                lines[part.line_id].qty_shipped += part.qty
+            fulfilment.status = "shipped"
+            asks.append(Ask(order.id, ship=_take_out(order, {fulfilment.id})))
+            context.record("fulfilment.shipped", "fulfilment", fulfilment.id, {})
+        await tx.ask(asks)
