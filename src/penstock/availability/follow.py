@@ -1,9 +1,9 @@
 """The follower: keeps one process's index of one account as fresh as the journal.
 
-Owns the cursor and the loop: a pulse (newest number, revisions), then the journal rows of the passes
-in between, in order, applied one by one so that readers are never kept waiting. When following is
-no use (far behind, a gap, another server history) it loads a snapshot: into the index in place where
-positions are the same ones, into a new index where they may not be.
+Owns the cursor and the loop: a pulse (newest number, revisions), then the journal rows of the
+passes in between, in order, applied one by one so that readers are never kept waiting. When
+following is no use (far behind, a gap, another server history) it loads a snapshot: into the index
+in place where positions are the same ones, into a new index where they may not be.
 
 Invariants: `version` never runs ahead of what is in the index; `age_s` counts from before the pulse
 that found nothing left to apply.
@@ -106,11 +106,12 @@ class Follower:
             await pause(stop, pause_s)
 
     async def _is_anchored(self, connection: Connection) -> bool:
-        """Tell whether the pass the cursor stands on is still the pass of that number."""
-        if self._cursor.pass_id is None:
-            return self._cursor.number == 0
+        """Tell whether the pass the cursor stands on may still be the pass of that number.
+
+        One that is not there was pruned, or is ahead of the server: the next pulse tells which.
+        """
         row = await (await connection.execute(SQL.pass_at, (self._cursor.number,))).fetchone()
-        return row is not None and row[0] == self._cursor.pass_id
+        return row is None or row[0] == self._cursor.pass_id
 
     async def _load_anew(self, connection: Connection) -> None:
         started_at = time.monotonic()

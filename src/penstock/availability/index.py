@@ -140,7 +140,7 @@ class Index:
             return picked
         by_version = ((chosen.astype(np.int64) << 32) | versions[picked]).argsort()
         chosen = chosen[by_version]
-        is_last = np.append(chosen[1:] != chosen[:-1], True)  # noqa: FBT003 (an element)
+        is_last = np.append(chosen[1:] != chosen[:-1], True)
         return picked[by_version[is_last]]
 
     def _take_in(self, entries: EntryColumns, rows: NDArray[np.intp]) -> None:
@@ -160,12 +160,9 @@ class Index:
         self.counted_at[ids] = rows.counted_ats[picked]
 
     def _widen_for(self, rows: EntryColumns) -> None:
-        if rows.location_ids.max() > 0xFFFF and self.location.dtype == np.uint16:
-            self.location = self.location.astype(np.int32)
-        if rows.pool_ids.max() > 0xFF and self.pool.dtype == np.uint8:
-            self.pool = self.pool.astype(np.int16)
-        if rows.reserveds.max() > 0xFFFF and self.reserved.dtype == np.uint16:
-            self.reserved = self.reserved.astype(np.int32)
+        self.location = _widened(self.location, rows.location_ids)
+        self.pool = _widened(self.pool, rows.pool_ids)
+        self.reserved = _widened(self.reserved, rows.reserveds)
 
     def _tell(self, ids: Ints, net_before: Ints) -> None:
         change = Change(
@@ -190,6 +187,13 @@ class Index:
     def find(self, product_ids: Ints, location_ids: Ints, pool_ids: Ints) -> NDArray[np.int32]:
         """Return the position id of each (product, location, pool); -1 where there is none."""
         return self.map.find(product_ids, location_ids, pool_ids)
+
+
+def _widened(column: Ints, values: Ints) -> Ints:
+    """Return the column in a type that holds the values as well."""
+    if values.max() > np.iinfo(column.dtype).max:
+        return column.astype(np.int32)
+    return column
 
 
 _COLUMNS = ("product", "location", "pool", "reserved", "on_hand", "version", "counted_at")

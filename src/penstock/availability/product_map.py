@@ -8,6 +8,7 @@ pool, late ones behind them.
 
 from __future__ import annotations
 
+import itertools
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.integer]
 
 SLICE = 1_000_000  # positions sorted at a time: bounds the memory a build takes beside its result
+PACKED_BYTES = 4  # location and pool in the lower half of a 64-bit sort key
 MIN_LATE = 20_000
 MAX_LATE = 100_000  # a dict entry costs far more memory than an array element
 
@@ -63,7 +65,7 @@ class ProductMap:
             self._places.location[ids],
             self._places.pool[ids],
         )
-        if location.itemsize + pool.itemsize > 4:
+        if location.itemsize + pool.itemsize > PACKED_BYTES:
             return np.lexsort((pool, location, product))
         key = product.astype(np.int64) << 32
         key |= location.astype(np.int64) << 16
@@ -173,7 +175,7 @@ def _product_ranges(starts: NDArray[np.int32], highest: int) -> list[tuple[int, 
     """Cut the products into ranges [first, last) of about `SLICE` positions each."""
     bounds = np.searchsorted(starts[:-2], np.arange(0, int(starts[-1]), SLICE), side="right") - 1
     cuts = np.unique(np.concatenate(([0], bounds, [highest + 1]))).tolist()
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(itertools.pairwise(cuts))
 
 
 def _ids_of_products(product: NDArray[np.int32], first: int, last: int) -> NDArray[np.int32]:

@@ -1,8 +1,8 @@
 """Snapshots: every position of an account into an index, in one REPEATABLE READ transaction.
 
 Owns reading the positions and the cursor that belongs to them, and telling one server's history
-from another's (`Origin`). Positions are read as arrays, some blocks of the heap at a time: 2.5 times
-as fast as binary COPY, whose rows arrive one by one, and bounded in memory by the page.
+from another's (`Origin`). Positions are read as arrays, some blocks of the heap at a time: 2.5
+times as fast as binary COPY, whose rows arrive one by one, and bounded in memory by the page.
 
 Invariant: every pass numbered up to the cursor is in what was read; passes in it that are numbered
 later are followed again, which changes nothing.

@@ -48,7 +48,7 @@ class Sequencer:
         self.numbered = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Number passes, whenever the lock can be had, until `stop` is set."""
+        """Keep numbering passes, whenever the lock can be had, until `stop` is set."""
 
         async def session(connection: Connection) -> None:
             try:
@@ -80,7 +80,7 @@ class Sequencer:
 
 
 async def number_passes(connection: Connection, limit: int = MAX_PASSES_PER_TICK) -> int:
-    """Number up to `limit` visible passes of the connection's schema; returns how many.
+    """Give numbers to up to `limit` visible passes of the connection's schema; returns how many.
 
     Only who holds the sequencer's lock may call this.
     """
