@@ -48,18 +48,18 @@ SELECT id, root_kind, root_id, entity, entity_id, name, payload, %s, %s, %s
 FROM inbox WHERE id = %s
 ON CONFLICT DO NOTHING
 
--- name: write_traces
--- Only here so that the columns are checked; traces are written by COPY.
-SELECT pass_id, root_id, event, detail FROM trace LIMIT 0
-
 -- name: active_workflows
 -- The newest activated version of each workflow, and every version that may be pinned.
 SELECT id, name, version, entity, entity_type, channel_id, document, activated_at
 FROM workflow ORDER BY activated_at NULLS FIRST, id
 
 -- name: insert_workflow
--- Adds a version of a workflow; versions are immutable.
-INSERT INTO workflow (name, version, entity, entity_type, channel_id, document, activated_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s)
+-- Adds an activated version of a workflow; versions are immutable.
+INSERT INTO workflow (name, version, entity, entity_type, document, activated_at)
+VALUES (%s, %s, %s, %s, %s::jsonb, now())
 ON CONFLICT ON CONSTRAINT workflow_version_unique DO NOTHING
 RETURNING id
+
+-- name: bump_workflow
+-- Tells every process that workflows changed.
+UPDATE revision SET value = value + 1 WHERE name = 'workflow'

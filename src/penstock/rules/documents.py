@@ -1,0 +1,78 @@
+"""Documents that clients read: an order with choices, lines and fulfilments, refs for ids.
+
+Pure: from a loaded tree and what the process knows of the account. JSON-ready plain values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from penstock.fulfilment.model import Fulfilment
+from penstock.orders.model import Choice, Line, Order
+
+if TYPE_CHECKING:
+    from penstock.rules.knowledge import Knowledge
+
+
+def order_document(order: Order, knowledge: Knowledge) -> dict[str, Any]:
+    """Return the order as clients see it: the decision, per choice, line and fulfilment."""
+    line_refs = {line.id: line.ref for line in order.lines()}
+    return {
+        "id": order.id,
+        "channel": knowledge.channels.refs[order.channel_id],
+        "ref": order.ref,
+        "type": order.type,
+        "status": order.status,
+        "currency": order.currency,
+        "total_minor": order.total_minor,
+        "placed_at": order.placed_at,
+        "created_at": order.created_at,
+        "holds": [{"kind": h.kind, "reason": h.reason} for h in order.open_holds()],
+        "choices": [_choice_document(choice) for choice in order.choices],
+        "fulfilments": [
+            fulfilment_document(fulfilment, line_refs, knowledge)
+            for fulfilment in order.fulfilments
+        ],
+    }
+
+
+def _choice_document(choice: Choice) -> dict[str, Any]:
+    return {
+        "id": choice.id,
+        "service": choice.service,
+        "status": choice.status,
+        "lines": [_line_document(line) for line in choice.lines],
+    }
+
+
+def _line_document(line: Line) -> dict[str, Any]:
+    return {
+        "id": line.id,
+        "ref": line.ref,
+        "sku": line.sku,
+        "status": line.status,
+        "qty": line.qty,
+        "qty_allocated": line.qty_allocated,
+        "qty_unsourced": line.qty_unsourced,
+        "qty_shipped": line.qty_shipped,
+        "qty_cancelled": line.qty_cancelled,
+        "amount_minor": line.amount_minor,
+    }
+
+
+def fulfilment_document(
+    fulfilment: Fulfilment, line_refs: dict[str, str], knowledge: Knowledge
+) -> dict[str, Any]:
+    """Return a fulfilment as clients see it, with location and line refs."""
+    return {
+        "id": fulfilment.id,
+        "choice_id": fulfilment.choice_id,
+        "location": knowledge.location_ref(fulfilment.origin_id),
+        "status": fulfilment.status,
+        "cost_minor": fulfilment.cost_minor,
+        "distance_m": fulfilment.distance_m,
+        "weight_g": fulfilment.weight_g,
+        "lines": [
+            {"line": line_refs[part.line_id], "qty": part.qty} for part in fulfilment.lines
+        ],
+    }

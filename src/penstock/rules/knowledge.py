@@ -1,0 +1,203 @@
+"""What a process knows of an account: directory, products, channels, controls, profiles, index.
+
+Owns keeping it current: every pass learns in its first round trip which revisions are current and
+reloads what has changed, before it decides; between passes the follower's pulse does the same, so
+that a network switched off is out of availability at once. Also plans for demands, from the index
+or from locked values, and gives the terms on which stock is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, TypeVar
+
+import numpy as np
+
+from penstock.access.channels import Channels, load_channels
+from penstock.availability.candidates import locked_rows, stock_of
+from penstock.availability.controls import Controls, load_controls
+from penstock.availability.index import Index
+from penstock.catalogue.products import Products, load_products
+from penstock.clock import Clock
+from penstock.db import Database, Tx
+from penstock.engine.rule import load_rules
+from penstock.engine.workflows import Workflows, load_workflows
+from penstock.errors import Refusal
+from penstock.events.stream import append_changes
+from penstock.inventory.ledger import Ledger
+from penstock.inventory.model import Terms
+from penstock.inventory.store import read_capacity
+from penstock.network.directory import Directory, load_directory
+from penstock.network.profiles import load_profiles
+from penstock.orders.intake import OrderInput
+from penstock.passes import Pass, run_pass
+from penstock.sourcing.model import Candidates, Demand, Plan, Profile
+from penstock.sourcing.source import source
+
+T = TypeVar("T")
+UNLIMITED = np.iinfo(np.int32).max
+
+
+class Knowledge:
+    """Everything a process knows of one account, and the passes it runs with it."""
+
+    channels: Channels
+    directory: Directory
+    products: Products
+    controls: Controls
+    profiles: Mapping[int | None, Profile]
+    workflows: Workflows
+
+    def __init__(self, database: Database, schema: str, clock: Clock) -> None:
+        self.database = database
+        self.schema = schema
+        self.clock = clock
+        self.index = Index()
+        self.revisions: Mapping[str, int] = {}
+        self.capacity_used: dict[tuple[int, str, date], int] = {}
+        self._rules = load_rules()
+
+    async def run_pass(self, kind: str, work: Callable[[Pass], Awaitable[T]]) -> T:
+        """Run a pass that knows what this process knows, brought up to date first.
+
+        After COMMIT the pass's own journal entries are applied to the index at once.
+        """
+
+        async def knowing(tx: Pass) -> T:
+            tx.knowledge = self
+            await self.refresh(tx, tx.revisions)
+            tx.on_commit.append(lambda: self._apply(tx))
+            return await work(tx)
+
+        return await run_pass(self.database, self.schema, kind, self.clock.now, knowing)
+
+    def _apply(self, tx: Pass) -> None:
+        for entries in tx.entries:
+            self.index.apply(entries)
+
+    async def refresh(self, tx: Tx, revisions: Mapping[str, int]) -> None:
+        """Reload whatever has another revision than what is held."""
+        if revisions == self.revisions:
+            return
+        stale = {name for name, value in revisions.items() if self.revisions.get(name) != value}
+        if stale & {"channel", "network"}:
+            self.channels = await load_channels(tx)
+            self.directory = await load_directory(tx, self.channels)
+        if "catalogue" in stale:
+            self.products = await load_products(tx)
+        if stale & {"control", "channel", "network"}:
+            self.controls = await load_controls(tx, self.channels, self.directory)
+        if stale & {"sourcing", "channel"}:
+            self.profiles = await load_profiles(tx)
+        if "workflow" in stale:
+            self.workflows = await load_workflows(tx, self._rules)
+        self.revisions = dict(revisions)
+
+    async def refresh_from(self, revisions: Mapping[str, int]) -> None:
+        """Reload between passes, when the follower has seen other revisions."""
+
+        async def work(tx: Tx) -> None:
+            await self.refresh(tx, revisions)
+
+        await self.database.run(self.schema, work)
+
+    async def refresh_capacity(self) -> None:
+        """Read what is counted on the working days of now, for what sourcing proposes."""
+        days = sorted(set(self.directory.working_days(self.clock.now())))
+
+        async def work(tx: Tx) -> dict[tuple[int, str, date], int]:
+            return await read_capacity(tx, days)
+
+        self.capacity_used = await self.database.run(self.schema, work)
+
+    # ── resolving refs ────────────────────────────────────────────────────────────────────────
+
+    def channel_id(self, ref: str) -> int:
+        """Return a channel's id; refuses with `unknown_channel`."""
+        channel_id = self.channels.by_ref.get(ref)
+        if channel_id is None:
+            raise Refusal("unknown_channel", f"There is no channel {ref!r}.", channel=ref)
+        return channel_id
+
+    def location_id(self, ref: str) -> int:
+        """Return a location's id; refuses with `unknown_location`."""
+        location_id = self.directory.by_ref.get(ref)
+        if location_id is None:
+            raise Refusal("unknown_location", f"There is no location {ref!r}.", location=ref)
+        return location_id
+
+    def location_ref(self, location_id: int) -> str:
+        """Return the ref of a location."""
+        return self.directory.refs[self.directory.row_of[location_id]]
+
+    def product_id(self, channel_id: int, sku: str) -> int:
+        """Return a product's id in the channel's catalogue; refuses with `unknown_sku`.
+
+        A SKU that is switched off is refused with `sku_off`.
+        """
+        known = self.products.by_sku(self.channels.catalogue_id(channel_id))
+        product_id = known.get(sku, -1)
+        if product_id < 0:
+            raise Refusal("unknown_sku", f"There is no SKU {sku!r} in this channel.", sku=sku)
+        if not self.products.is_on[product_id]:
+            raise Refusal("sku_off", f"SKU {sku!r} is switched off.", sku=sku)
+        return product_id
+
+    async def learn_skus(self, tx: Tx, orders: Iterable[OrderInput]) -> None:
+        """Ask the database once for SKUs that are not known yet: they may have been made since."""
+        lacking: dict[int, set[str]] = {}
+        for order in orders:
+            channel_id = self.channels.by_ref.get(order.channel)
+            if channel_id is None:
+                continue
+            catalogue_id = self.channels.catalogue_id(channel_id)
+            known = self.products.by_sku(catalogue_id)
+            for lines in (order.lines, *(choice.lines for choice in order.choices)):
+                skus = {line.sku for line in lines if line.sku not in known}
+                if skus:
+                    lacking.setdefault(catalogue_id, set()).update(skus)
+        for catalogue_id, skus in lacking.items():
+            await self.products.resolve(tx, catalogue_id, sorted(skus))
+
+    def currency(self, channel_id: int) -> str:
+        """Return the channel's currency, its own or inherited; refuses with `no_currency`."""
+        currency = self.channels.currency(channel_id)
+        if currency is None:
+            raise Refusal("no_currency", "Neither the order nor its channel names a currency.")
+        return currency
+
+    async def append_changes(self, tx: Pass, changes: Sequence[Any]) -> None:
+        """Append changes to the stream."""
+        await append_changes(tx, changes)
+
+    # ── planning ──────────────────────────────────────────────────────────────────────────────
+
+    def profile(self, channel_id: int) -> Profile:
+        """Return the active sourcing profile of a channel, its own or inherited."""
+        for one in (*self.channels.path(channel_id), None):
+            if one in self.profiles:
+                return self.profiles[one]
+        raise Refusal("no_sourcing_profile", "No sourcing profile is active.")
+
+    def plan(self, demands: Sequence[Demand], now: datetime) -> list[Plan]:
+        """Propose plans from the index; they may be late, and stock decides."""
+        return self._plan(demands, now, self.index, self.capacity_used)
+
+    def terms(self, now: datetime) -> Terms:
+        """Return the terms on which stock is decided at an instant."""
+        directory = self.directory
+        days = directory.working_days(now)
+
+        def working_day(location_id: int) -> date:
+            return days[directory.row_of[location_id]]
+
+        def capacity_limit(location_id: int, service: str) -> int:
+            limits = directory.daily_limit.get(service)
+            return -1 if limits is None else int(limits[directory.row_of[location_id]])
+
+        def replan(demands: Sequence[Demand], ledger: Ledger) -> list[Plan]:
+            self.capacity_used.update(ledger.capacity_used)
+            return self._plan(demands, now, locked_rows(ledger.positions.values()), None, ledger)
+
+        return Terms(self.controls.floor_of, capacity_limit, working_day, replan)

@@ -1,0 +1,390 @@
+"""Taking work in and deciding it at once: new orders and events of orders, many in one pass.
+
+Owns intake: validate, claim keys and refs, make the trees, lock the roots of events, run, write,
+answer. One bad order in a batch refuses itself only. The answer is the decision; an order that
+nobody waits for (`wait=False`) is only taken in, and a worker decides it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.customers.store import find_customers
+from penstock.engine import inbox
+from penstock.engine.context import Context
+from penstock.engine.inbox import Event
+from penstock.errors import Refusal
+from penstock.ids import new_id
+from penstock.orders.commands import Claim, claim_keys, claim_refs, write_answers
+from penstock.orders.intake import (
+    ChoiceInput,
+    LineInput,
+    OrderInput,
+    amounts,
+    body_hash,
+    choices_of,
+    total_minor,
+)
+from penstock.orders.model import Choice, Destination, Line, Order
+from penstock.orders.store import write_orders
+from penstock.passes import Pass
+from penstock.rules.documents import order_document
+from penstock.rules.execute import RefusedInPassError, context_of, load_trees, run_and_write
+from penstock.rules.knowledge import Knowledge
+
+_encode = msgspec.json.Encoder().encode
+NOWHERE = Destination(latitude=0.0, longitude=0.0)
+
+
+class NewOrder(msgspec.Struct):
+    """An order to take in, with the idempotency key it came with."""
+
+    order: OrderInput
+    key: str | None = None
+    wait: bool = True
+
+
+class OrderEvent(msgspec.Struct):
+    """An event for an order (`entity_id` a fulfilment's or the order's own)."""
+
+    order_id: str
+    name: str
+    payload: dict[str, Any]
+    key: str | None = None
+    id: str = msgspec.field(default_factory=new_id)
+
+
+Work = NewOrder | OrderEvent
+Result = bytes | Refusal
+
+
+class _Group(msgspec.Struct):
+    """A group on its way through a pass: results by place, contexts, and places of orders."""
+
+    items: Sequence[Work]
+    results: dict[int, Result] = {}
+    orders: dict[int, Order] = {}
+    existing: dict[int, str] = {}
+    contexts: dict[str, Context] = {}
+    event_places: dict[str, int] = {}
+
+
+async def take(knowledge: Knowledge, items: Sequence[Work]) -> list[Result]:
+    """Take in and decide a group as one pass; returns a document (JSON) or refusal per item.
+
+    Refusals: those of `orders.intake`, `unknown_channel`, `unknown_sku`, `unknown_location`,
+    `unknown_customer`, `order_ref_taken`, `idempotency_key_reused`, `unknown_order`,
+    `not_allowed_in_status`, and what rules refuse.
+    """
+    refused: dict[int, Refusal] = {}
+    while True:
+
+        async def work(tx: Pass) -> list[Result]:
+            return await _take(tx, items, refused)
+
+        try:
+            return await knowledge.run_pass("orders", work)
+        except RefusedInPassError as again:
+            refused.update({int(place): refusal for place, refusal in again.refusals.items()})
+
+
+async def _take(tx: Pass, items: Sequence[Work], refused: Mapping[int, Refusal]) -> list[Result]:
+    group = _Group(items, results=dict(refused))
+    await _answer_known_keys(tx, group)
+    await _make_orders(tx, group)
+    await _claim_refs(tx, group)
+    await _lock_roots(tx, group)
+    now = [c for c in group.contexts.values()]
+    try:
+        await run_and_write(tx, now)
+    except RefusedInPassError as error:
+        raise _by_place(group, error) from None
+    _refuse_unhandled(group)
+    await inbox.remove(tx, [e.id for c in now for e in c.decided_events])
+    await _take_in_only(tx, group)
+    await _answer(tx, group)
+    return [group.results[place] for place in range(len(items))]
+
+
+def _by_place(group: _Group, error: RefusedInPassError) -> RefusedInPassError:
+    places: dict[str, Refusal] = {}
+    for context in group.contexts.values():
+        if context.refusal is None:
+            continue
+        for place, order_id in (*_order_ids(group), *group.existing.items()):
+            if order_id == context.root.id:
+                places[str(place)] = context.refusal
+    return RefusedInPassError(places)
+
+
+def _order_ids(group: _Group) -> list[tuple[int, str]]:
+    return [(place, order.id) for place, order in group.orders.items()]
+
+
+def _open_places(group: _Group) -> list[int]:
+    return [place for place in range(len(group.items)) if place not in group.results]
+
+
+async def _answer_known_keys(tx: Pass, group: _Group) -> None:
+    keys: list[tuple[str, bytes]] = []
+    for place in _open_places(group):
+        item = group.items[place]
+        if item.key is not None:
+            keys.append((item.key, _hash(item)))
+    stored = await claim_keys(tx, keys)
+    for place in _open_places(group):
+        item = group.items[place]
+        known = stored.get(item.key) if item.key is not None else None
+        if known is not None:
+            group.results[place] = known
+
+
+def _hash(item: Work) -> bytes:
+    if isinstance(item, NewOrder):
+        return body_hash(item.order)
+    body = _encode([item.order_id, item.name, item.payload])
+    return hashlib.blake2b(body, digest_size=16).digest()
+
+
+async def _make_orders(tx: Pass, group: _Group) -> None:
+    """Check each new order and make its tree; what is wrong with one is that one's result."""
+    places = [p for p in _open_places(group) if isinstance(group.items[p], NewOrder)]
+    inputs: dict[int, OrderInput] = {}
+    for place in places:
+        item = group.items[place]
+        if isinstance(item, NewOrder):
+            inputs[place] = item.order
+    customers = await find_customers(tx, sorted({o.customer for o in inputs.values() if o.customer}))
+    await tx.knowledge.learn_skus(tx, inputs.values())
+    for place, order in inputs.items():
+        try:
+            group.orders[place] = _make_order(tx, order, customers)
+        except Refusal as refusal:
+            group.results[place] = refusal
+
+
+def _make_order(tx: Pass, asked: OrderInput, customers: Mapping[str, Any]) -> Order:
+    knowledge: Knowledge = tx.knowledge
+    choices = choices_of(asked)
+    channel_id = knowledge.channel_id(asked.channel)
+    customer = None
+    if asked.customer is not None:
+        if asked.customer not in customers:
+            raise Refusal("unknown_customer", f"There is no customer {asked.customer!r}.")
+        customer = customers[asked.customer]
+    order = Order(
+        id=new_id(),
+        channel_id=channel_id,
+        ref=asked.ref,
+        type=asked.type,
+        workflow_id=0,
+        status="",
+        currency=asked.currency or knowledge.currency(channel_id),
+        placed_at=asked.placed_at or tx.now,
+        created_at=tx.now,
+        choices=[],
+        total_minor=0,
+        customer_id=customer[0] if customer else None,
+        attributes=asked.attributes,
+        facts={"tier": customer[1] if customer else "standard"},
+        holds=[],
+        fulfilments=[],
+        reservations=[],
+    )
+    workflow = knowledge.workflows.for_order(channel_id, asked.type)
+    order.workflow_id, order.status = workflow.id, workflow.initial
+    for ordinal, choice in enumerate(choices, start=1):
+        order.choices.append(_make_choice(knowledge, order, ordinal, choice))
+    _check_line_refs(order)
+    return order
+
+
+def _make_choice(knowledge: Knowledge, order: Order, ordinal: int, asked: ChoiceInput) -> Choice:
+    to = asked.destination
+    destination = NOWHERE
+    if to is not None:
+        destination = Destination(
+            to.latitude, to.longitude, to.name, to.address_lines, to.town, to.postcode, to.country
+        )
+    choice = Choice(
+        id=new_id(),
+        ordinal=ordinal,
+        service=asked.service,
+        destination=destination,
+        lines=[],
+        ship_complete=asked.ship_complete,
+        max_parcels=asked.max_parcels,
+        promised_at=asked.promised_at,
+    )
+    if asked.pickup_location is not None:
+        choice.pickup_location_id = knowledge.location_id(asked.pickup_location)
+    before = sum(len(other.lines) for other in order.choices)
+    for place, line in enumerate(asked.lines, start=before + 1):
+        choice.lines.append(_make_line(knowledge, order, choice, place, line))
+    return choice
+
+
+def _make_line(
+    knowledge: Knowledge, order: Order, choice: Choice, ordinal: int, asked: LineInput
+) -> Line:
+    product_id = knowledge.product_id(order.channel_id, asked.sku)
+    amount_minor, charges = amounts(asked)
+    order.total_minor += total_minor(amount_minor, asked)
+    line = Line(
+        id=new_id(),
+        choice_id=choice.id,
+        ordinal=ordinal,
+        ref=asked.ref or str(ordinal),
+        product_id=product_id,
+        sku=asked.sku,
+        qty=asked.qty,
+        is_stocked=bool(knowledge.products.is_stocked[product_id]),
+        amount_minor=amount_minor,
+        charges=charges,
+        parent_line_id=_parent(order, choice, asked.parent_ref),
+    )
+    if asked.location is not None:
+        line.pinned_location_id = knowledge.location_id(asked.location)
+    if asked.state == "shipped":
+        line.qty_shipped = asked.qty
+    elif asked.state == "reserved" or not line.is_stocked:
+        line.qty_allocated = asked.qty
+    else:
+        line.qty_unsourced = asked.qty
+    return line
+
+
+def _parent(order: Order, choice: Choice, parent_ref: str | None) -> str | None:
+    if parent_ref is None:
+        return None
+    for line in (*order.lines(), *choice.lines):
+        if line.ref == parent_ref:
+            return line.id
+    raise Refusal(
+        "unknown_parent_line", f"No line {parent_ref!r} stands before this one.", field="parent_ref"
+    )
+
+
+def _check_line_refs(order: Order) -> None:
+    refs = [line.ref for line in order.lines()]
+    if len(set(refs)) != len(refs):
+        raise Refusal("invalid_order", "Two lines have the same ref.", field="ref")
+
+
+async def _claim_refs(tx: Pass, group: _Group) -> None:
+    """Claim the refs; orders that were taken in before are answered as they are now."""
+    places = sorted(group.orders)
+    claims = [
+        Claim(o.channel_id, o.ref, o.id, _hash(group.items[p]))
+        for p, o in ((p, group.orders[p]) for p in places)
+    ]
+    for place, holder in zip(places, await claim_refs(tx, claims), strict=True):
+        if isinstance(holder, Refusal):
+            group.results[place] = holder
+            del group.orders[place]
+        elif holder != group.orders[place].id:
+            group.existing[place] = holder
+            del group.orders[place]
+    for place, order in group.orders.items():
+        item = group.items[place]
+        if isinstance(item, NewOrder) and item.wait:
+            group.contexts[order.id] = _created(tx, order, item.order)
+
+
+def _created(tx: Pass, order: Order, asked: OrderInput) -> Context:
+    payload = {"holds": [{"kind": h.kind, "reason": h.reason} for h in asked.holds]}
+    event = Event("order", order.id, "order", order.id, "order.created", payload)
+    context = context_of(tx, order, [event])
+    summary = {"ref": order.ref, "total_minor": order.total_minor, "lines": len(order.lines())}
+    context.record("order.created", "order", order.id, summary)
+    return context
+
+
+async def _lock_roots(tx: Pass, group: _Group) -> None:
+    """Lock the orders that events are for, waiting; their earlier due events run first."""
+    wanted: dict[str, list[int]] = {}
+    for place in _open_places(group):
+        item = group.items[place]
+        if isinstance(item, OrderEvent):
+            wanted.setdefault(item.order_id, []).append(place)
+    if not wanted:
+        return
+    orders = {order.id: order for order in await load_trees(tx, list(wanted), "waiting")}
+    due = await inbox.due_events_of_roots(tx, list(orders), tx.now)
+    for order_id, places in wanted.items():
+        if order_id not in orders:
+            for place in places:
+                group.results[place] = unknown_order(order_id)
+            continue
+        events = [event for event in due if event.root_id == order_id]
+        for place in places:
+            item = group.items[place]
+            if isinstance(item, OrderEvent):
+                group.event_places[item.id] = place
+                group.existing[place] = order_id
+                events.append(
+                    Event("order", order_id, "order", order_id, item.name, item.payload, id=item.id)
+                )
+        group.contexts[order_id] = context_of(tx, orders[order_id], events)
+
+
+def unknown_order(order_id: str) -> Refusal:
+    """Return the refusal of an order that is not there."""
+    return Refusal("unknown_order", f"There is no order {order_id}.", order_id=order_id)
+
+
+def _refuse_unhandled(group: _Group) -> None:
+    """A request for what the status does not allow is refused, and nothing of it is written."""
+    refusals: dict[str, Refusal] = {}
+    for context in group.contexts.values():
+        for event in context.unhandled:
+            place = group.event_places.get(event.id)
+            if place is not None:
+                message = f"{event.name} is not possible while the order is {context.root.status}."
+                refusals[str(place)] = Refusal(
+                    "not_allowed_in_status", message, status=context.root.status
+                )
+    if refusals:
+        raise RefusedInPassError(refusals)
+
+
+async def _take_in_only(tx: Pass, group: _Group) -> None:
+    """Write the orders that nobody waits for, with their event in the inbox for a worker."""
+    later: list[Context] = []
+    for place, order in group.orders.items():
+        item = group.items[place]
+        if isinstance(item, NewOrder) and not item.wait:
+            later.append(_created(tx, order, item.order))
+    if not later:
+        return
+    await write_orders(tx, [context.root for context in later])
+    await tx.knowledge.append_changes(tx, [c for context in later for c in context.changes])
+    await inbox.post(tx, [context.event for context in later], tx.now)
+
+
+async def _answer(tx: Pass, group: _Group) -> None:
+    trees = {order.id: order for order in group.orders.values()}
+    trees |= {c.root.id: c.root for c in group.contexts.values()}
+    lacking = sorted(set(group.existing.values()) - set(trees))
+    for order in await load_trees(tx, lacking, "read"):
+        trees[order.id] = order
+    documents: dict[str, bytes] = {}
+    for place in _open_places(group):
+        order_id = group.existing.get(place) or group.orders[place].id
+        if order_id not in documents:
+            documents[order_id] = _encode(order_document(trees[order_id], tx.knowledge))
+        group.results[place] = documents[order_id]
+    await write_answers(
+        tx,
+        [
+            (item.key, body)
+            for place, item in enumerate(group.items)
+            if item.key is not None
+            and isinstance(body := group.results[place], bytes)
+            and (place in group.orders or place in group.existing)
+        ],
+    )
