@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import resources
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import numpy as np
 import psycopg
@@ -43,6 +43,7 @@ _TRANSIENT = (
     pg_errors.CannotConnectNow,
     pg_errors.IdleInTransactionSessionTimeout,
 )
+_EMPTY_ARRAY_BYTES = 12
 _ARRAY_OIDS = {"i2": (1005, 21), "i4": (1007, 23), "i8": (1016, 20)}
 
 
@@ -240,12 +241,12 @@ class _ArrayDumper(Dumper):
     """A one-dimensional integer numpy array as a PostgreSQL binary array."""
 
     format = Format.BINARY
-    _oids = {"int16": 1005, "int32": 1007, "int64": 1016}
+    _oids: ClassVar[dict[str, int]] = {"int16": 1005, "int32": 1007, "int64": 1016}
 
-    def get_key(self, obj: Any, format: Any) -> Any:  # noqa: A002 (psycopg's name)
+    def get_key(self, obj: Any, format: Any) -> Any:  # noqa: A002, ARG002 (psycopg's)
         return (self.cls, obj.dtype.name)
 
-    def upgrade(self, obj: Any, format: Any) -> Dumper:  # noqa: A002 (psycopg's name)
+    def upgrade(self, obj: Any, format: Any) -> Dumper:  # noqa: A002, ARG002 (psycopg's)
         dumper = type(self)(self.cls, self.connection)
         dumper.oid = self._oids[obj.dtype.name]
         return dumper
@@ -271,7 +272,7 @@ class _ArrayLoader(Loader):
         raw = bytes(data)
         element_oid = int.from_bytes(raw[8:12], "big")
         kind = {21: "i2", 23: "i4", 20: "i8"}[element_oid]
-        if len(raw) <= 12:
+        if len(raw) <= _EMPTY_ARRAY_BYTES:
             return np.empty(0, dtype=kind)
         body = np.frombuffer(raw, [("length", ">i4"), ("value", f">{kind}")], offset=20)
         return cast("Any", body["value"].astype(kind))

@@ -12,11 +12,12 @@ from decimal import ROUND_HALF_UP, Decimal
 from penstock.errors import Refusal
 
 MAX_AMOUNT_MINOR = 10**15
+_CODE_LENGTH = 3
 
 
 def check_currency(code: str) -> str:
     """Return the code if it looks like ISO 4217, else refuse with `invalid_currency`."""
-    if len(code) == 3 and code.isascii() and code.isupper() and code.isalpha():
+    if len(code) == _CODE_LENGTH and code.isascii() and code.isupper() and code.isalpha():
         return code
     raise Refusal("invalid_currency", f"{code[:10]!r} is not an ISO 4217 code such as GBP.")
 

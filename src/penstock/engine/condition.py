@@ -24,7 +24,7 @@ class Condition:
 
     def __init__(self, text: str) -> None:
         if len(text) > MAX_EXPRESSION:
-            raise Refusal("invalid_condition", f"The condition is over {MAX_EXPRESSION} characters.")
+            raise Refusal("invalid_condition", f"The condition is over {MAX_EXPRESSION} long.")
         try:
             self._program = cel.compile(text)
         except ValueError as error:
@@ -38,14 +38,15 @@ class Condition:
         values = tuple(
             view[name].get(field) if name in view else None for name, field in self._fields
         )
+        key = (values, tuple(map(type, values)))  # 1 and true are equal, but not the same
         try:
-            known = self._verdicts.get(values)
+            known = self._verdicts.get(key)
         except TypeError:  # a list or mapping among the values: judged afresh
             return self._judge(view)
         if known is None:
             known = self._judge(view)
             if len(self._verdicts) < MAX_VERDICTS:
-                self._verdicts[values] = known
+                self._verdicts[key] = known
         return known
 
     def _judge(self, view: dict[str, Any]) -> bool:
@@ -55,7 +56,7 @@ class Condition:
                 variables[name][field] = view[name][field]
         try:
             verdict = self._program.execute(variables)
-        except (ValueError, TypeError, RuntimeError) as error:
+        except (ValueError, TypeError, RuntimeError, LookupError) as error:
             raise Refusal("condition_failed", f"{self.text!r}: {error}") from None
         if not isinstance(verdict, bool):
             raise Refusal("condition_failed", f"{self.text!r} gives no true or false.")

@@ -26,7 +26,9 @@ class StatusDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     meaning: str
 
 
-class RulesetDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"when": "if"}):
+class RulesetDocument(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"when": "if"}
+):
     """Rules to run in order when an event meets a status and the condition holds."""
 
     name: str

@@ -28,9 +28,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     asks: ClassVar[bool] = False
 
-    async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
-        """Do the rule's work for every context of the batch."""
-        raise NotImplementedError
+    async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:  # noqa: ARG002 (theirs)
+        """Do the rule's work for every context of the batch; each rule has its own."""
+        invariant(condition=False, message=f"rule {type(self).__name__} has no apply")
 
 
 def rule_name(rule: type[Rule]) -> str:

@@ -15,7 +15,9 @@ import msgspec
 from penstock.db import copy_text
 from penstock.passes import Pass
 
-_COLUMNS = "pass_id, ordinal, occurred_at, root_kind, root_id, seq, entity, entity_id, name, payload"
+_COLUMNS = (
+    "pass_id, ordinal, occurred_at, root_kind, root_id, seq, entity, entity_id, name, payload"
+)
 _encode = msgspec.json.Encoder().encode
 
 

@@ -16,7 +16,9 @@ from penstock.errors import Refusal
 from penstock.inventory.decide import decide
 from penstock.inventory.model import Answer, Ask, Reservation, ReservationKind, Terms
 from penstock.passes import Pass
-from penstock.sourcing.model import Demand, Part, Plan, Shipment
+from penstock.sourcing.model import Demand, DemandLine, Leg, Part, Plan, Shipment
+
+HOLD_SERVICE = "hold"  # counts on no capacity
 
 
 class ReserveRequest(msgspec.Struct, gc=False):
@@ -83,17 +85,34 @@ def out_of_stock(request: ReserveRequest) -> Refusal:
 
 
 def _ask(request: ReserveRequest) -> Ask:
+    line = DemandLine(request.demand_id, request.product_id, request.qty, 0)
     part = Part(
         line_id=request.demand_id,
         location_id=request.location_id,
         takes=((request.position_id, request.qty),),
         qty=request.qty,
     )
-    shipment = Shipment.at_location(request.location_id, (part,))
+    shipment = Shipment(
+        location_id=request.location_id,
+        parts=(part,),
+        cost_minor=0,
+        handling_minor=0,
+        carriage_minor=0,
+        distance_km=0.0,
+        weight_g=0,
+        legs=(Leg(request.location_id, None),),
+    )
     return Ask(
         root_id=request.root_id,
-        demand=Demand.of_channel(request.demand_id, request.channel_id),
-        plan=Plan.fixed(request.demand_id, (shipment,)),
+        demand=Demand(
+            id=request.demand_id,
+            lines=(line,),
+            latitude=0.0,
+            longitude=0.0,
+            service=HOLD_SERVICE,
+            channel_id=request.channel_id,
+        ),
+        plan=Plan(request.demand_id, (shipment,), (), 0, None),
         may_replan=False,
         kind=request.kind,
         priority=request.priority,

@@ -52,8 +52,15 @@ class Counts(msgspec.Struct):
 
     def rows(self, places: NDArray[np.int64]) -> Counts:
         """Return the rows at the places."""
-        columns = [getattr(self, name)[places] for name in self.__struct_fields__[:5]]
-        return Counts(*columns, self.source_id, self.cause_id)
+        return Counts(
+            self.product_ids[places],
+            self.location_ids[places],
+            self.pool_ids[places],
+            self.on_hands[places],
+            self.counted_us[places],
+            self.source_id,
+            self.cause_id,
+        )
 
 
 class Known(msgspec.Struct):
@@ -67,7 +74,13 @@ class Known(msgspec.Struct):
 
     def rows(self, places: NDArray[np.int64]) -> Known:
         """Return the rows at the places."""
-        return Known(*(getattr(self, name)[places] for name in self.__struct_fields__))
+        return Known(
+            self.ids[places],
+            self.on_hands[places],
+            self.reserveds[places],
+            self.versions[places],
+            self.counted_us[places],
+        )
 
 
 def microseconds(instant: datetime) -> int:

@@ -116,9 +116,8 @@ def _capacity_keys(
 
 async def _give_back(tx: Pass, asks: Sequence[Ask], ledger: Ledger) -> list[Answer]:
     """Unreserve and ship; only what is really there moves, so that nothing moves twice."""
-    ended = await store.take_from_reservations(
-        tx, [r.id for ask in asks for r in (*ask.release, *ask.ship)]
-    )
+    parts = [r for ask in asks for r in (*ask.release, *ask.ship)]
+    ended = await store.take_from_reservations(tx, parts)
     answers: list[Answer] = []
     for ask in asks:
         released = [r for r in ask.release if r.id in ended]

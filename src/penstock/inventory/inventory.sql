@@ -8,10 +8,10 @@ FROM position WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 -- Ids of every position of the products that may still give something, expired holds included.
 -- Indexes: position_unique (product first), reservation_position.
 SELECT p.id FROM position p
-WHERE p.product_id = ANY(%(products)s)
+WHERE p.product_id = ANY(%s)
   AND (p.on_hand > p.reserved
        OR EXISTS (SELECT 1 FROM reservation r
-                  WHERE r.position_id = p.id AND r.expires_at <= %(now)s))
+                  WHERE r.position_id = p.id AND r.expires_at <= %s))
 
 -- name: write_positions
 -- Writes the sums of a pass, one row per position; the version is the backstop. Index: position_pkey.

@@ -104,7 +104,7 @@ class Ledger:
         """Turn the movements into entries and set each position's final version and journal row.
 
         Results run from the first values forward, entry by entry. Movements that cancelled out
-        within their cause are dropped unless noted. `journal_base + n` is the id of the n-th journal row.
+        within their cause are dropped unless noted. The n-th journal row has id `journal_base + n`.
         """
         moves = [
             (key, move)
@@ -119,7 +119,7 @@ class Ledger:
             first[0] -= on_hand_delta
             first[1] -= reserved_delta
         rows = [
-            self._entry(place, key, move, running, journal_base + place // entries_per_row)
+            self._entry(key, move, running[key[0]], journal_base + place // entries_per_row)
             for place, (key, move) in enumerate(moves)
         ]
         return _columns(rows, [key[2] for key, _ in moves])
@@ -129,15 +129,9 @@ class Ledger:
         return [position.on_hand, position.reserved]
 
     def _entry(
-        self,
-        place: int,
-        key: tuple[int, int, str],
-        move: list[int],
-        running: dict[int, list[int]],
-        journal_id: int,
+        self, key: tuple[int, int, str], move: list[int], values: list[int], journal_id: int
     ) -> tuple[int, ...]:
         position = self.positions[key[0]]
-        values = running[key[0]]
         values[0] += move[0]
         values[1] += move[1]
         position.version += 1

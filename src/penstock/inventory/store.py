@@ -41,8 +41,8 @@ async def positions_with_anything_left(
     tx: Tx, product_ids: NDArray[np.int32], now: datetime
 ) -> list[int]:
     """Read, without locking, which positions of the products may still give something."""
-    params = {"products": product_ids, "now": now}
-    return [row[0] for row in await tx.fetch(SQL.positions_with_anything_left, params)]
+    rows = await tx.fetch(SQL.positions_with_anything_left, (product_ids, now))
+    return [row[0] for row in rows]
 
 
 async def lock_capacity(tx: Tx, keys: Iterable[CapacityKey]) -> dict[CapacityKey, int]:
@@ -50,9 +50,9 @@ async def lock_capacity(tx: Tx, keys: Iterable[CapacityKey]) -> dict[CapacityKey
     wanted = sorted(set(keys))
     if not wanted:
         return {}
-    columns = [list(column) for column in zip(*wanted, strict=True)]
-    columns[0] = np.array(columns[0], dtype=np.int32)
-    rows = await tx.fetch(SQL.lock_capacity, columns)
+    location_ids = np.array([key[0] for key in wanted], dtype=np.int32)
+    params = (location_ids, [key[1] for key in wanted], [key[2] for key in wanted])
+    rows = await tx.fetch(SQL.lock_capacity, params)
     return {(row[0], row[1], row[2]): row[3] for row in rows}
 
 

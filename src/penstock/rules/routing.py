@@ -47,8 +47,8 @@ class Source(Rule, frozen=True):
         for context in contexts:
             context.memo["wanted"] = []
             for choice in context.root.choices:
-                for demand in _demands(context.root, choice, knowledge.products.weight_g):
-                    demands.append((context, choice, demand))
+                of_choice = _demands(context.root, choice, knowledge.products.weight_g)
+                demands += [(context, choice, demand) for demand in of_choice]
         plans = knowledge.plan([demand for _, _, demand in demands], tx.now)
         for (context, choice, demand), plan in zip(demands, plans, strict=True):
             context.memo["wanted"].append(Wanted(choice, demand, plan))

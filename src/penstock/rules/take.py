@@ -98,11 +98,11 @@ async def _take(tx: Pass, items: Sequence[Work], refused: Mapping[int, Refusal])
     await _make_orders(tx, group)
     await _claim_refs(tx, group)
     await _lock_roots(tx, group)
-    now = [c for c in group.contexts.values()]
+    now = list(group.contexts.values())
     try:
         await run_and_write(tx, now)
-    except RefusedInPassError as error:
-        raise _by_place(group, error) from None
+    except RefusedInPassError:
+        raise _by_place(group) from None
     _refuse_unhandled(group)
     await inbox.remove(tx, [e.id for c in now for e in c.decided_events])
     await _take_in_only(tx, group)
@@ -110,7 +110,8 @@ async def _take(tx: Pass, items: Sequence[Work], refused: Mapping[int, Refusal])
     return [group.results[place] for place in range(len(items))]
 
 
-def _by_place(group: _Group, error: RefusedInPassError) -> RefusedInPassError:
+def _by_place(group: _Group) -> RefusedInPassError:
+    """Return the refusals of the group's contexts under the places of their items."""
     places: dict[str, Refusal] = {}
     for context in group.contexts.values():
         if context.refusal is None:
@@ -158,7 +159,8 @@ async def _make_orders(tx: Pass, group: _Group) -> None:
         item = group.items[place]
         if isinstance(item, NewOrder):
             inputs[place] = item.order
-    customers = await find_customers(tx, sorted({o.customer for o in inputs.values() if o.customer}))
+    refs = sorted({order.customer for order in inputs.values() if order.customer})
+    customers = await find_customers(tx, refs)
     await tx.knowledge.learn_skus(tx, inputs.values())
     for place, order in inputs.items():
         try:
@@ -338,7 +340,7 @@ def unknown_order(order_id: str) -> Refusal:
 
 
 def _refuse_unhandled(group: _Group) -> None:
-    """A request for what the status does not allow is refused, and nothing of it is written."""
+    """Refuse requests that the status does not allow; nothing of them is written."""
     refusals: dict[str, Refusal] = {}
     for context in group.contexts.values():
         for event in context.unhandled:

@@ -52,7 +52,7 @@ def _withdraw_fulfilment(context: Context, payload: dict[str, Any]) -> None:
 
 
 def _withdraw_reservation(context: Context, payload: dict[str, Any]) -> None:
-    """A shortage took a reservation: if it is gone already, or at work, nothing is to be done."""
+    """Give up a reservation that a shortage took; gone already, or at work: nothing to do."""
     order: Order = context.root
     lost = [r for r in order.reservations if r.id == payload["reservation_id"]]
     if not lost:

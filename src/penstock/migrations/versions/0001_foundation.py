@@ -6,6 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
+from penstock.errors import invariant
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -15,4 +17,7 @@ depends_on = None
 def upgrade() -> None:
     """Run `0001_foundation.sql`."""
     statements = Path(__file__).with_suffix(".sql").read_text("utf-8")
-    op.get_bind().connection.driver_connection.execute(statements.encode())
+    driver = op.get_bind().connection.driver_connection
+    invariant(driver is not None, "alembic has no connection")
+    if driver is not None:
+        driver.execute(statements.encode())

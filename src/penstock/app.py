@@ -1,0 +1,152 @@
+"""The composition root: the only place that wires rooms together.
+
+`connect` gives a server, `open_account` everything a process needs of one account: pool,
+knowledge, grouping, and the tasks that keep them fresh (the follower, and the sequencer, which any
+process may hold). `run_worker` is the loop of a worker. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from penstock import embedded
+from penstock.access.accounts import schema_of
+from penstock.availability.follow import Follower
+from penstock.availability.index import Index
+from penstock.clock import Clock, SystemClock
+from penstock.config import Config
+from penstock.db import Connection, Database, Tx
+from penstock.engine.rule import load_rules
+from penstock.engine.workflows import put_workflow, shipped_documents
+from penstock.errors import PenstockError
+from penstock.events.partitions import make_partitions
+from penstock.events.sequencer import Sequencer
+from penstock.events.session import keep_connected, pause
+from penstock.inventory.decide import expire_holds
+from penstock.rules.grouping import Grouping
+from penstock.rules.knowledge import Knowledge
+from penstock.rules.work import run_due
+
+IDLE_PAUSE_S = 0.02
+LONGEST_PAUSE_S = 0.25
+CAPACITY_EVERY_S = 1.0
+EXPIRY_EVERY_S = 0.5
+PARTITIONS_EVERY_S = 3_600.0
+HOLDS_PER_PASS = 5_000
+_log = structlog.get_logger(__name__)
+
+
+def connect(config: Config) -> str:
+    """Return the conninfo of the configured server, or of our own, which is started if need be."""
+    return config.database_url or embedded.ensure_server(config)
+
+
+class Account(msgspec.Struct):
+    """What a process holds of one account while it serves it."""
+
+    name: str
+    schema: str
+    conninfo: str
+    database: Database
+    knowledge: Knowledge
+    follower: Follower
+    grouping: Grouping
+    stop: asyncio.Event
+    tasks: list[asyncio.Task[None]]
+
+    async def close(self) -> None:
+        """Decide what was submitted, stop the tasks, close the pool."""
+        await self.grouping.close()
+        self.stop.set()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.database.close()
+
+
+async def open_account(
+    conninfo: str, name: str, clock: Clock | None = None, pool_size: int = 8
+) -> Account:
+    """Open an account for this process; returns once its index is loaded and followed."""
+    schema = schema_of(name)
+    database = Database(conninfo, size=pool_size)
+    await database.open()
+    knowledge = Knowledge(database, schema, clock or SystemClock())
+    await database.run(schema, _prepare)
+    stop = asyncio.Event()
+
+    async def on_index(index: Index) -> None:
+        knowledge.index = index
+
+    follower = Follower(conninfo, schema, knowledge.refresh_from, on_index)
+    tasks = [
+        asyncio.create_task(Sequencer(conninfo, schema).run(stop)),
+        asyncio.create_task(follower.run(stop)),
+    ]
+    await _ready(follower, tasks)
+    await knowledge.refresh_capacity()
+    tasks.append(asyncio.create_task(_watch_capacity(knowledge, stop)))
+    grouping = Grouping(knowledge)
+    return Account(
+        name, schema, conninfo, database, knowledge, follower, grouping, stop, tasks
+    )
+
+
+async def _ready(follower: Follower, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait until the index is loaded; a task that fails before is raised here."""
+    ready = asyncio.create_task(follower.is_ready.wait())
+    await asyncio.wait([ready, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    if not ready.done():
+        ready.cancel()
+        for task in tasks:
+            if task.done():
+                task.result()
+
+
+async def _prepare(tx: Tx) -> None:
+    """Store the workflows that come with Penstock, if this version of them is not there yet."""
+    rules = load_rules()
+    for text in shipped_documents():
+        await put_workflow(tx, text, rules)
+
+
+async def _watch_capacity(knowledge: Knowledge, stop: asyncio.Event) -> None:
+    while not await pause(stop, CAPACITY_EVERY_S):
+        try:
+            await knowledge.refresh_capacity()
+        except PenstockError as error:
+            _log.warning("capacity not read", error=str(error))
+
+
+async def run_worker(account: Account, stop: asyncio.Event) -> None:
+    """Run due events, end expired holds and make partitions until told to stop."""
+
+    async def session(connection: Connection) -> None:
+        await _work(account, connection.info.backend_pid, stop)
+
+    await keep_connected(account.conninfo, session, stop)
+
+
+async def _make_partitions(tx: Tx) -> None:
+    await make_partitions(tx, datetime.now(UTC).date())  # by recording time, not business time
+
+
+async def _work(account: Account, backend_pid: int, stop: asyncio.Event) -> None:
+    knowledge = account.knowledge
+    pause_s = IDLE_PAUSE_S
+    expired_at = partitions_at = float("-inf")
+    while not stop.is_set():
+        if time.monotonic() - partitions_at > PARTITIONS_EVERY_S:
+            await account.database.run(account.schema, _make_partitions)
+            partitions_at = time.monotonic()
+        if time.monotonic() - expired_at > EXPIRY_EVERY_S:
+            await knowledge.run_pass("expiry", lambda tx: expire_holds(tx, HOLDS_PER_PASS))
+            expired_at = time.monotonic()
+        if await run_due(knowledge, backend_pid):
+            pause_s = IDLE_PAUSE_S
+        else:
+            await pause(stop, pause_s)
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

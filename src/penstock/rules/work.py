@@ -1,0 +1,174 @@
+"""The worker's share: due events of orders, in batches, a pass each.
+
+A batch is noted before it runs, in a transaction of its own. Events noted by a worker that is dead
+run one by one, and after `MAX_NOTES` notes they are dead letters: a rule that kills the process
+must not kill every worker. Any other failure halves the batch until the poisonous event stands
+alone; it becomes a dead letter with its traceback. Refused events are dead letters too, for a
+person to retry or skip.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from penstock.db import Tx, uuid_array
+from penstock.engine import inbox
+from penstock.engine.inbox import SQL, Event
+from penstock.errors import Refusal, Transient
+from penstock.passes import Pass
+from penstock.rules.execute import RefusedInPassError, context_of, load_trees, run_and_write
+from penstock.rules.knowledge import Knowledge
+
+MAX_NOTES = 3
+MAX_BATCH = 200
+_log = structlog.get_logger(__name__)
+
+
+class Batch(msgspec.Struct):
+    """Roots to run together, and the ids of their due events as they were noted."""
+
+    root_ids: list[str]
+    event_ids: list[str]
+
+
+async def run_due(knowledge: Knowledge, backend_pid: int, limit: int = MAX_BATCH) -> int:
+    """Run up to `limit` due events; returns how many events were looked at (0: nothing is due).
+
+    `backend_pid` is of a connection that lives as long as the worker: notes go by it.
+    """
+    events = await knowledge.database.run(knowledge.schema, lambda tx: _due(tx, knowledge, limit))
+    if not events:
+        return 0
+    await _bury_killers(knowledge, events)
+    for batch in await _batches(knowledge, events):
+        await _note(knowledge, batch, backend_pid)
+        await _run(knowledge, batch)
+    return len(events)
+
+
+async def _due(tx: Tx, knowledge: Knowledge, limit: int) -> list[Event]:
+    now = knowledge.clock.now()
+    roots = await tx.fetch(SQL.due_roots, (now, limit))
+    if not roots:
+        return []
+    return await inbox.due_events_of_roots(tx, [row[1] for row in roots], now)
+
+
+async def _bury_killers(knowledge: Knowledge, events: list[Event]) -> None:
+    """Bury events whose workers died `MAX_NOTES` times; takes them out of the list."""
+
+    async def work(tx: Tx) -> set[str]:
+        ids = uuid_array(event.id for event in events)
+        rows = await tx.fetch(SQL.notes_of_events, (ids,))
+        killers = {row[0] for row in rows if row[1] >= MAX_NOTES and not row[2]}
+        text = f"{MAX_NOTES} workers died while they ran this event"
+        for event_id in sorted(killers):
+            await _bury(tx, knowledge, event_id, text, "")
+        return killers
+
+    killers = await knowledge.database.run(knowledge.schema, work)
+    events[:] = [event for event in events if event.id not in killers]
+
+
+async def _batches(knowledge: Knowledge, events: Sequence[Event]) -> list[Batch]:
+    """Put events together, but for those that a worker noted which is dead: these run alone."""
+
+    async def work(tx: Tx) -> set[str]:
+        ids = uuid_array(sorted(event.id for event in events))
+        rows = await tx.fetch(SQL.notes_of_events, (ids,))
+        return {row[0] for row in rows if not row[2]}
+
+    suspects = await knowledge.database.run(knowledge.schema, work)
+    by_root: dict[str, list[Event]] = {}
+    for event in events:
+        by_root.setdefault(event.root_id, []).append(event)
+    together = Batch([], [])
+    alone: list[Batch] = []
+    for root_id, of_root in by_root.items():
+        ids = [event.id for event in of_root]
+        if suspects.intersection(ids):
+            alone.append(Batch([root_id], ids))
+        else:
+            together.root_ids.append(root_id)
+            together.event_ids += ids
+    return ([together] if together.root_ids else []) + alone
+
+
+async def _note(knowledge: Knowledge, batch: Batch, backend_pid: int) -> None:
+    ids = uuid_array(sorted(batch.event_ids))
+
+    async def work(tx: Tx) -> None:
+        await tx.execute(SQL.note_events, (ids, backend_pid))
+
+    await knowledge.database.run(knowledge.schema, work)
+
+
+async def _run(knowledge: Knowledge, batch: Batch) -> None:
+    """Run a batch; on failure its halves; a single failing root's events become dead letters."""
+
+    async def work(tx: Pass) -> None:
+        await _decide(tx, batch)
+
+    try:
+        await knowledge.run_pass("worker", work)
+    except RefusedInPassError as refused:
+        await _bury_refused(knowledge, refused)
+        await _run(knowledge, batch)
+    except Transient:
+        _log.warning("batch left for later", roots=len(batch.root_ids))
+    except Exception as error:  # noqa: BLE001 (the worker edge: isolates whatever a rule raises)
+        if len(batch.root_ids) > 1:
+            half = len(batch.root_ids) // 2
+            await _run(knowledge, Batch(batch.root_ids[:half], []))
+            await _run(knowledge, Batch(batch.root_ids[half:], []))
+        else:
+            await _bury_root(knowledge, batch.root_ids[0], error)
+
+
+async def _decide(tx: Pass, batch: Batch) -> None:
+    orders = await load_trees(tx, batch.root_ids, "skipping")
+    if not orders:
+        return
+    due = await inbox.due_events_of_roots(tx, [order.id for order in orders], tx.now)
+    events: dict[str, list[Event]] = {}
+    for event in due:
+        events.setdefault(event.root_id, []).append(event)
+    contexts = [context_of(tx, o, events[o.id]) for o in orders if o.id in events]
+    if not contexts:
+        return
+    await run_and_write(tx, contexts)
+    posted = {event.id for context in contexts for event in context.to_post}
+    await inbox.remove(tx, [event.id for event in due if event.id not in posted])
+
+
+async def _bury_refused(knowledge: Knowledge, refused: RefusedInPassError) -> None:
+    async def work(tx: Tx) -> None:
+        for event_id, refusal in refused.refusals.items():
+            await _bury(tx, knowledge, event_id, f"{refusal.code}: {refusal.message}", "")
+
+    await knowledge.database.run(knowledge.schema, work)
+
+
+async def _bury_root(knowledge: Knowledge, root_id: str, error: Exception) -> None:
+    """Bury the oldest due event of a root: the one that was run first."""
+    lines = "".join(traceback.format_exception(error))
+
+    async def work(tx: Tx) -> None:
+        due = await inbox.due_events_of_roots(tx, [root_id], knowledge.clock.now())
+        if due:
+            text = f"{error.code}: {error}" if isinstance(error, Refusal) else repr(error)
+            await _bury(tx, knowledge, due[0].id, text, lines)
+
+    await knowledge.database.run(knowledge.schema, work)
+
+
+async def _bury(
+    tx: Tx, knowledge: Knowledge, event_id: str, error: str, lines: str
+) -> None:
+    await tx.execute(SQL.bury_event, (error, lines, knowledge.clock.now(), event_id))
+    await inbox.remove(tx, [event_id])
+    _log.error("dead letter", event=event_id, error=error)
