@@ -90,9 +90,7 @@ async def open_account(
     await knowledge.refresh_capacity()
     tasks.append(asyncio.create_task(_watch_capacity(knowledge, stop)))
     grouping = Grouping(knowledge)
-    return Account(
-        name, schema, conninfo, database, knowledge, follower, grouping, stop, tasks
-    )
+    return Account(name, schema, conninfo, database, knowledge, follower, grouping, stop, tasks)
 
 
 async def _ready(follower: Follower, tasks: list[asyncio.Task[None]]) -> None:

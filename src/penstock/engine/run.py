@@ -144,9 +144,7 @@ def _match(context: Context, event: Event) -> tuple[Ruleset, ...]:
     return tuple(matched)
 
 
-async def _run_group(
-    tx: Pass, rulesets: tuple[Ruleset, ...], contexts: Sequence[Context]
-) -> None:
+async def _run_group(tx: Pass, rulesets: tuple[Ruleset, ...], contexts: Sequence[Context]) -> None:
     befores = [context.root.status for context in contexts]
     ran: list[tuple[str, list[tuple[str, float]]]] = []
     alive = contexts

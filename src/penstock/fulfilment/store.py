@@ -58,9 +58,7 @@ def _row(f: Fulfilment) -> str:
 
 
 def _line_row(f: Fulfilment, line: FulfilmentLine) -> str:
-    return (
-        f"{f.id}\t{f.root_id}\t{line.line_id}\t{line.product_id}\t{line.qty}\t{line.qty_picked}"
-    )
+    return f"{f.id}\t{f.root_id}\t{line.line_id}\t{line.product_id}\t{line.qty}\t{line.qty_picked}"
 
 
 async def load_fulfilments(tx: Tx, root_ids: Sequence[str]) -> list[Fulfilment]:

@@ -148,9 +148,7 @@ def _admit_all(attempt: _Round, asks: Sequence[Ask], terms: Terms) -> None:
         _plan_again(attempt, asks, [place for place in pending if asks[place].may_replan], terms)
 
 
-def _plan_again(
-    attempt: _Round, asks: Sequence[Ask], pending: list[int], terms: Terms
-) -> None:
+def _plan_again(attempt: _Round, asks: Sequence[Ask], pending: list[int], terms: Terms) -> None:
     while pending:
         demands = [demand for place in pending if (demand := asks[place].demand) is not None]
         plans = terms.replan(demands, attempt.ledger)

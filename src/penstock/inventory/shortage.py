@@ -47,9 +47,7 @@ async def raise_shortages(
 def _shortage(position_id: int, lacking: int, version: int) -> Change:
     root_id = ids.from_int(position_id)
     payload = {"position_id": position_id, "lacking": lacking}
-    return Change(
-        "position", root_id, version, "position", root_id, "inventory.shortage", payload
-    )
+    return Change("position", root_id, version, "position", root_id, "inventory.shortage", payload)
 
 
 def _who_goes(reservations: list[Any], lacking: int) -> list[Event]:

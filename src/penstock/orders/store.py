@@ -83,9 +83,7 @@ async def write_orders(tx: Tx, orders: Sequence[Order]) -> None:
     new = [order for order in orders if order.is_new]
     await tx.copy_in("orders", _ORDER_COLUMNS, [_order_row(order) for order in new])
     await tx.copy_in("choice", _CHOICE_COLUMNS, [_choice_row(o, c) for o in new for c in o.choices])
-    await tx.copy_in(
-        "order_line", _LINE_COLUMNS, [_line_row(o, n) for o in new for n in o.lines()]
-    )
+    await tx.copy_in("order_line", _LINE_COLUMNS, [_line_row(o, n) for o in new for n in o.lines()])
     await _update(tx, [order for order in orders if not order.is_new])
     holds = [(o, h) for o in orders for h in o.holds]
     new_holds = [_hold_row(o, h) for o, h in holds if h.is_new]

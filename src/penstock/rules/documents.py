@@ -72,7 +72,5 @@ def fulfilment_document(
         "cost_minor": fulfilment.cost_minor,
         "distance_m": fulfilment.distance_m,
         "weight_g": fulfilment.weight_g,
-        "lines": [
-            {"line": line_refs[part.line_id], "qty": part.qty} for part in fulfilment.lines
-        ],
+        "lines": [{"line": line_refs[part.line_id], "qty": part.qty} for part in fulfilment.lines],
     }

@@ -80,8 +80,7 @@ async def run_and_write(tx: Pass, contexts: Sequence[Context]) -> None:
 
 async def _write_decisions(tx: Pass, contexts: Sequence[Context]) -> None:
     lines = [
-        f"{tx.id}\t{context.root.id}\t{choice_id}\t"
-        f"{copy_text(_encode(plan.explanation).decode())}"
+        f"{tx.id}\t{context.root.id}\t{choice_id}\t{copy_text(_encode(plan.explanation).decode())}"
         for context in contexts
         for choice_id, plan in context.memo.get("decisions", ())
     ]

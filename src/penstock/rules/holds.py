@@ -23,9 +23,11 @@ class PlaceHold(Rule, frozen=True):
         for context in contexts:
             order: Order = context.root
             asked = context.event.payload.get("holds", ())
-            kinds = [(self.kind, self.reason)] if self.kind else [
-                (hold["kind"], hold.get("reason", "")) for hold in asked
-            ]
+            kinds = (
+                [(self.kind, self.reason)]
+                if self.kind
+                else [(hold["kind"], hold.get("reason", "")) for hold in asked]
+            )
             for kind, reason in kinds:
                 by = context.workflow.name
                 order.holds.append(Hold(new_id(), order.id, kind, reason, by, tx.now))

@@ -166,9 +166,7 @@ async def _bury_root(knowledge: Knowledge, root_id: str, error: Exception) -> No
     await knowledge.database.run(knowledge.schema, work)
 
 
-async def _bury(
-    tx: Tx, knowledge: Knowledge, event_id: str, error: str, lines: str
-) -> None:
+async def _bury(tx: Tx, knowledge: Knowledge, event_id: str, error: str, lines: str) -> None:
     await tx.execute(SQL.bury_event, (error, lines, knowledge.clock.now(), event_id))
     await inbox.remove(tx, [event_id])
     _log.error("dead letter", event=event_id, error=error)
