@@ -1,0 +1,72 @@
+"""What availability reads of the rooms around it: locations, channels, products.
+
+Protocols only, so that this room is built and tested on plain columns. A location's *row* is its
+place in the directory's columns; rows change when the directory is loaded again, ids never do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.availability.product_map import Ints
+
+Bools = NDArray[np.bool_]
+
+
+class Locations(Protocol):
+    """All locations as columns by row; `row_of` by location id, -1 where there is none."""
+
+    @property
+    def location_ids(self) -> Ints: ...  # noqa: D102 (columns speak for themselves)
+    @property
+    def row_of(self) -> Ints: ...  # noqa: D102
+    @property
+    def kinds(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def refs(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def unit_xyz(self) -> NDArray[np.float64]: ...  # noqa: D102
+
+    def serving(self, channel_id: int, service: str, at: datetime) -> Bools:
+        """Tell by row which locations serve a channel with a service at an instant."""
+        ...
+
+
+class ChannelTree(Protocol):
+    """How channels nest, and whose catalogue they sell."""
+
+    @property
+    def by_ref(self) -> Mapping[str, int]: ...  # noqa: D102
+
+    def path(self, channel_id: int) -> Sequence[int]:
+        """Return the channel and those above it, itself first."""
+        ...
+
+    def catalogue_id(self, channel_id: int) -> int:
+        """Return the product catalogue a channel sells, its own or inherited."""
+        ...
+
+
+class ProductBook(Protocol):
+    """Products by SKU, and columns by product id."""
+
+    @property
+    def is_stocked(self) -> Any: ...  # noqa: D102
+    @property
+    def is_on(self) -> Any: ...  # noqa: D102
+
+    def by_sku(self, catalogue_id: int) -> Mapping[str, int]:
+        """Return product ids by SKU in a product catalogue."""
+        ...
+
+
+def rows_of(row_of: Ints, location_ids: Ints) -> NDArray[np.int64]:
+    """Give each location its row, -1 also for one newer than the directory."""
+    rows = row_of.take(location_ids, mode="clip").astype(np.int64)
+    rows[location_ids >= len(row_of)] = -1
+    return rows

@@ -1,0 +1,139 @@
+"""The answer to `GET|POST /v1/availability`, from memory alone.
+
+Owns the request's shape and limits and the answer's JSON. It never touches PostgreSQL: what it says
+is as of `version`, the newest pass in the index, checked `age_ms` ago; the database judges at the
+moment of allocation.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.availability.atp import Availability, VirtualCatalogue
+from penstock.availability.follow import Follower
+from penstock.availability.nearest import distances_km, places_with_stock
+from penstock.availability.neighbours import ChannelTree, ProductBook
+from penstock.errors import Refusal
+
+MAX_SKUS = 500
+MAX_NEAR = 100
+
+Degrees90 = Annotated[float, msgspec.Meta(ge=-90, le=90)]
+Degrees180 = Annotated[float, msgspec.Meta(ge=-180, le=180)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_NEAR)]
+Status = Literal["unknown", "off", "unstocked"]
+
+
+class Near(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A coordinate in degrees, and how many locations with stock are wanted around it."""
+
+    latitude: Degrees90
+    longitude: Degrees180
+    limit: Limit = 5
+
+
+class AvailabilityRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is asked: SKUs of a channel, in total, at each location, or at the nearest ones."""
+
+    channel: str
+    skus: list[str]
+    service: Literal["deliver", "collect"] = "deliver"
+    locations: bool = False
+    near: Near | None = None
+
+
+class AtLocation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What one location may promise."""
+
+    location: str
+    available: int
+    distance_km: float | None = None
+
+
+class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What may be promised of one SKU; `status` when it is no ordinary, stocked product."""
+
+    sku: str
+    available: int
+    locations: list[AtLocation] | None = None
+    status: Status | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """The whole answer: as of which pass, how fresh, and an item per SKU in the order asked."""
+
+    version: int
+    age_ms: int
+    items: list[Item]
+
+
+class Sight(msgspec.Struct):
+    """What an answer is given from: what this process knows of the account, at this moment."""
+
+    follower: Follower
+    availability: Availability
+    channels: ChannelTree
+    products: ProductBook
+
+
+_encode = msgspec.json.Encoder().encode
+decode_request = msgspec.json.Decoder(AvailabilityRequest).decode
+
+
+def answer(sight: Sight, request: AvailabilityRequest) -> bytes:
+    """Answer a request as JSON; refuses with `too_many_skus` or `unknown_channel`."""
+    skus = request.skus
+    if len(skus) > MAX_SKUS:
+        raise Refusal("too_many_skus", f"Ask for at most {MAX_SKUS} SKUs at once.", most=MAX_SKUS)
+    channel_id = sight.channels.by_ref.get(request.channel)
+    if channel_id is None:
+        message = f"There is no channel {request.channel[:60]!r}."
+        raise Refusal("unknown_channel", message, channel=request.channel[:60])
+    known = sight.products.by_sku(sight.channels.catalogue_id(channel_id))
+    products = [known.get(sku, -1) for sku in skus]
+    product_ids = np.array(products, dtype=np.int32)
+    catalogue = sight.availability.catalogue(channel_id, request.service)
+    totals = catalogue.totals_of(product_ids).tolist()
+    places: Sequence[list[AtLocation] | None] = [None] * len(skus)
+    if request.locations or request.near is not None:
+        places = _places(sight.availability, catalogue, request, product_ids)
+    items = list(map(Item, skus, totals, places))
+    _mark(items, sight.products, product_ids)
+    follower = sight.follower
+    return _encode(Answer(follower.version, int(follower.age_s * 1000), items))
+
+
+def _mark(items: list[Item], products: ProductBook, product_ids: NDArray[np.int32]) -> None:
+    """Replace the items of what is unknown, switched off or not promised from stock."""
+    is_on = products.is_on.take(product_ids, mode="clip")
+    is_stocked = products.is_stocked.take(product_ids, mode="clip")
+    is_known = product_ids >= 0
+    for place in (~(is_on & is_stocked & is_known)).nonzero()[0].tolist():
+        status: Status = "unstocked" if is_on[place] else "off"
+        items[place] = Item(items[place].sku, 0, None, status if is_known[place] else "unknown")
+
+
+def _places(
+    availability: Availability,
+    catalogue: VirtualCatalogue,
+    request: AvailabilityRequest,
+    product_ids: NDArray[np.int32],
+) -> list[list[AtLocation]]:
+    locations, near = availability.locations, request.near
+    if near is None:
+        places = places_with_stock(catalogue, product_ids)
+        distances: list[float | None] = [None] * len(places.rows)
+    else:
+        from_here = distances_km(locations, near.latitude, near.longitude)
+        places = places_with_stock(catalogue, product_ids, from_here, near.limit)
+        distances = from_here[places.rows].round(1).tolist()
+    refs = locations.refs
+    rows: list[int] = places.rows.tolist()
+    columns = zip(rows, places.available.tolist(), distances, strict=True)
+    flat = [AtLocation(refs[row], available, km) for row, available, km in columns]
+    bounds = places.line_start.tolist()
+    return [flat[a:b] for a, b in itertools.pairwise(bounds)]
