@@ -39,10 +39,6 @@ ORDER BY p.number, j.id LIMIT 50
 -- Every buffer, in a stable order. No index: small.
 SELECT channel_id, product_id, location_id, location_kind, qty FROM control ORDER BY id
 
--- name: channel_parents
--- How channels nest. No index: small.
-SELECT id, parent_id FROM channel ORDER BY id
-
 -- name: pools_for_sale
 -- Pools whose stock may be sold as new. No index: small.
 SELECT id FROM pool WHERE condition = 'new' ORDER BY id

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.availability import shop
 
-from penstock.availability.candidates import LockedRows, Stock, Wanted, locked_rows, stock_of
+from penstock.availability.candidates import LockedRows, locked_rows, stock_of, wanted_by
 from penstock.availability.controls import Controls, Rule
 from penstock.availability.index import Index
 from penstock.inventory.ledger import Position
+from penstock.sourcing.model import Demand, DemandLine, Stock
 
 LOCATIONS = shop.locations(6)
 CONTROLS = Controls(
@@ -30,8 +30,11 @@ def lines_of(stock: Stock) -> list[list[tuple[int, int, int]]]:
 def gather(
     source: Index | LockedRows, *wanted: tuple[int, int]
 ) -> list[list[tuple[int, int, int]]]:
-    table = np.array(wanted, dtype=np.int32).reshape(len(wanted), 2)
-    return lines_of(stock_of(source, Wanted(table[:, 0], table[:, 1]), CONTROLS, LOCATIONS.row_of))
+    demands = [
+        Demand("d", (DemandLine("l", product_id, 1, 0),), 0.0, 0.0, "deliver", channel_id)
+        for product_id, channel_id in wanted
+    ]
+    return lines_of(stock_of(source, wanted_by(demands), CONTROLS, LOCATIONS.row_of))
 
 
 def test_a_line_s_candidates_are_what_its_channel_may_take_of_pools_for_sale() -> None:
