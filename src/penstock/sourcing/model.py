@@ -1,13 +1,26 @@
-"""Sourcing in words: demands, candidates, profile, plan.
+"""Sourcing in words: demands, candidates, profile, plan, explanation.
 
-Pure structs. Ids of entities are text, ids of products, locations and positions small integers.
+Pure structs. Ids of entities are text, ids of products, locations and positions small integers;
+a *row* is a location's place in `Locations`. Money is minor units, weight grams, distance km.
 """
 
-from typing import Any
+from enum import IntEnum
+from typing import Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+UNLIMITED = int(np.iinfo(np.int32).max)
+
+
+class Removed(IntEnum):
+    """Why a location was not considered for a demand."""
+
+    NOT = 0
+    OFF = 1
+    NO_CAPABILITY = 2
+    NOT_IN_NETWORK = 3
 
 
 class DemandLine(msgspec.Struct, frozen=True, gc=False):
@@ -35,7 +48,7 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
 
 
 class Locations(msgspec.Struct, frozen=True):
-    """Every location known, as columns ordered by id."""
+    """Every location known, as columns ordered by id; `ready_min` until a fulfilment can leave."""
 
     ids: NDArray[np.int32]
     unit_xyz: NDArray[np.float64]
@@ -43,32 +56,48 @@ class Locations(msgspec.Struct, frozen=True):
     ready_min: NDArray[np.int32]
 
 
-class Stock(msgspec.Struct, frozen=True):
-    """Per line of all demands, in order: its positions in CSR form, net of reserved and floor."""
+class Stock(Protocol):
+    """Per line of all demands, in order: its places in CSR form, sorted by row, net of floors."""
 
-    line_start: NDArray[np.int64]
+    line_start: NDArray[np.int32]
     position_ids: NDArray[np.int32]
     location_rows: NDArray[np.int32]
     available: NDArray[np.int32]
 
 
+Key = tuple[int, str]  # channel id and service
+
+
 class Candidates(msgspec.Struct, frozen=True):
-    """Where demands may be met: locations, who serves what, capacities left, stock by line."""
+    """Where demands may be met: who serves what and why not, capacities left today, stock."""
 
     locations: Locations
-    serving: dict[tuple[int, str], NDArray[np.bool_]]
-    removed_by: dict[tuple[int, str], NDArray[np.uint8]]
+    serving: dict[Key, NDArray[np.bool_]]
+    removed_by: dict[Key, NDArray[np.uint8]]
     capacity_left: dict[str, NDArray[np.int32]]
     stock: Stock
 
 
 class RateCard(msgspec.Struct, frozen=True):
-    """What a parcel costs by distance band and weight band."""
+    """What a parcel costs: `amount_minor[distance band, weight band]`, bands by upper bound.
+
+    Above the last weight each begun kilogram costs `per_extra_kg_minor[distance band]`; beyond the
+    last distance the last band counts.
+    """
 
     distance_km_upto: NDArray[np.float64]
     weight_g_upto: NDArray[np.int64]
     amount_minor: NDArray[np.int64]
     per_extra_kg_minor: NDArray[np.int64]
+
+    def carriage(self, weight_g: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the cost of parcels of these weights by distance band: shape (bands, *weights)."""
+        band = np.searchsorted(self.weight_g_upto, weight_g).clip(max=len(self.weight_g_upto) - 1)
+        extra_g = (weight_g - self.weight_g_upto[-1]).clip(min=0)
+        extra_kg = -(-extra_g // 1000)
+        amounts = self.amount_minor[:, band]
+        per_kg = self.per_extra_kg_minor.reshape(-1, *([1] * np.ndim(weight_g)))
+        return amounts + per_kg * extra_kg
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -109,6 +138,29 @@ class Shipment(msgspec.Struct, frozen=True, gc=False):
     legs: tuple[Leg, ...]
 
 
+class Outscored(msgspec.Struct, frozen=True, gc=False):
+    """A location that could have sent a chosen shipment, and what it would have cost."""
+
+    location_id: int
+    instead_of: int
+    cost_minor: int
+    distance_km: float
+    lost_by: str  # cost | later | tie
+
+
+class Explanation(msgspec.Struct, frozen=True, gc=False):
+    """Why a plan is as it is: what was considered, removed, chosen, outscored, and not sourced."""
+
+    method: str  # exact | search
+    locations: int
+    removed: dict[str, int]
+    considered: int
+    cost_minor: int
+    chosen: list[dict[str, int | float]]
+    outscored: list[Outscored]
+    unsourced: list[dict[str, int | str]]
+
+
 class Plan(msgspec.Struct, frozen=True, gc=False):
     """Where a demand is met, what is not, and why."""
 
@@ -116,4 +168,4 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     shipments: tuple[Shipment, ...]
     unsourced: tuple[tuple[str, int], ...]
     cost_minor: int
-    explanation: Any
+    explanation: Explanation | None
