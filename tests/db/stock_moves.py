@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import psycopg
@@ -26,8 +26,9 @@ VALUES (%s, %s, %s, 1, 0, 0, 0, 0) ON CONFLICT DO NOTHING
 """
 _MOVE = """
 UPDATE position SET on_hand = %s, reserved = %s, version = version + 1, journal_id = %s,
-    counted_at = %s
-WHERE id = %s RETURNING product_id, location_id, version
+    counted_at = greatest(counted_at, %s)
+WHERE id = %s RETURNING product_id, location_id, version,
+    coalesce((date_part('epoch', counted_at) * 1e6)::bigint, 0)
 """
 _JOURNAL = """
 INSERT INTO journal (id, pass_id, occurred_at, position_ids, product_ids, location_ids, pool_ids,
@@ -63,13 +64,12 @@ async def move_stock(tx: Pass, values: Mapping[int, tuple[int, int]], ordinal: i
     rows: list[tuple[int, ...]] = []
     for position_id, (on_hand, reserved) in sorted(values.items()):
         await tx.connection.execute(_MAKE, (position_id, *place_of(position_id)))
-        counted_at = CLOCK if on_hand % 2 else None
+        counted_at = CLOCK + timedelta(microseconds=on_hand) if on_hand % 2 else None
         params = (on_hand, reserved, journal_id, counted_at, position_id)
         cursor = await tx.connection.execute(_MOVE, params)
         moved = await cursor.fetchone()
         assert moved is not None
-        counted_us = int(CLOCK.timestamp() * 1e6) if counted_at else 0
-        rows.append((position_id, moved[0], moved[1], on_hand, reserved, moved[2], counted_us))
+        rows.append((position_id, moved[0], moved[1], on_hand, reserved, *moved[2:]))
     columns = [np.array(column, dtype=np.int32) for column in list(zip(*rows, strict=True))[:6]]
     zeros, ones = np.zeros(len(rows), dtype=np.int32), np.ones(len(rows), dtype=np.int16)
     row = (

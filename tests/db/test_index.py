@@ -301,3 +301,34 @@ def test_a_follower_survives_the_loss_of_its_connection(database: str, schema: s
             assert following.follower.snapshots == 1
 
     run(database, story)
+
+
+def test_the_instants_of_unchanged_counts_are_followed_and_loaded(
+    database: str, schema: str
+) -> None:
+    instant = 1_900_000_000_123_456
+
+    async def note(tx: Pass, position_ids: list[int], counted_us: int) -> None:
+        await tx.connection.execute(
+            b"INSERT INTO count_note (pass_id, source_id, position_ids, counted_ats)"
+            b" VALUES (%s, 1, %s, %s)",
+            (tx.id, position_ids, [counted_us] * len(position_ids)),
+        )
+
+    async def story(db: Database) -> None:
+        async def first(tx: Pass) -> None:
+            await move_stock(tx, {1: (5, 0), 2: (7, 0)})
+            await note(tx, [1], instant)
+
+        async def second(tx: Pass) -> None:
+            await note(tx, [1, 2], instant - 1)
+            await move_stock(tx, {1: (8, 0)})
+
+        await run_pass(db, schema, "count", lambda: CLOCK, first)
+        async with Following(database, schema) as following:
+            await run_pass(db, schema, "count", lambda: CLOCK, second)
+            await following.caught_up()
+            counted_at = following.follower.index.counted_at
+            assert counted_at[[1, 2]].tolist() == [instant, instant - 1]
+
+    run(database, story)

@@ -33,7 +33,19 @@ SELECT p.number, j.id, j.position_ids, j.product_ids, j.location_ids, j.pool_ids
        j.reserveds, j.versions, j.counted_ats
 FROM pass p JOIN journal j ON j.pass_id = p.id
 WHERE p.number >= %(number)s AND p.number <= %(last)s AND (p.number, j.id) > (%(number)s, %(row)s)
-ORDER BY p.number, j.id LIMIT 50
+ORDER BY p.number, j.id LIMIT 16
+
+-- name: count_notes_page
+-- The next notes of unchanged counts after one (pass number, note id), up to the pass `last`.
+-- Indexes: pass_number, count_note_pass.
+SELECT p.number, n.id, n.position_ids, n.counted_ats
+FROM pass p JOIN count_note n ON n.pass_id = p.id
+WHERE p.number >= %(number)s AND p.number <= %(last)s AND (p.number, n.id) > (%(number)s, %(row)s)
+ORDER BY p.number, n.id LIMIT 16
+
+-- name: snapshot_count_notes
+-- The next notes of unchanged counts, whatever their pass. Index: count_note_pkey.
+SELECT id, position_ids, counted_ats FROM count_note WHERE id > %s ORDER BY id LIMIT 16
 
 -- name: controls
 -- Every buffer, in a stable order. No index: small.

@@ -19,7 +19,7 @@ from penstock.availability.controls import Controls
 from penstock.availability.index import Index
 from penstock.availability.neighbours import rows_of
 from penstock.availability.product_map import Ints
-from penstock.sourcing.model import Demand, Stock
+from penstock.sourcing.model import Demand
 
 
 class LockedPosition(Protocol):
@@ -41,6 +41,15 @@ class LockedRows(msgspec.Struct, frozen=True):
     location_ids: NDArray[np.int32]
     pool_ids: NDArray[np.int32]
     net: NDArray[np.int32]
+
+
+class Stock(msgspec.Struct):
+    """Line i may be met at places line_start[i] up to the next; `available` is net of the floor."""
+
+    line_start: NDArray[np.int32]
+    position_ids: NDArray[np.int32]
+    location_rows: NDArray[np.int32]
+    available: NDArray[np.int32]
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -70,7 +79,7 @@ def locked_rows(positions: Iterable[LockedPosition]) -> LockedRows:
 def stock_of(source: Index | LockedRows, wanted: Wanted, controls: Controls, row_of: Ints) -> Stock:
     """Gather what may be taken for each line, ordered by location and pool within a line.
 
-    From the index, positions not merged into its map yet stand behind the others. A position may appear for several lines: what they take together is the caller's to bound.
+    A position may appear for several lines: what they take together is the caller's to bound.
     """
     if isinstance(source, LockedRows):
         line_start, places = _locked_lines(source, wanted.product_ids)
@@ -85,7 +94,7 @@ def stock_of(source: Index | LockedRows, wanted: Wanted, controls: Controls, row
     available -= _floors(controls, wanted, line_start, rows)
     kept = np.flatnonzero((available > 0) & (rows >= 0) & controls.sells(pool_ids))
     return Stock(
-        line_start=np.searchsorted(kept, line_start).astype(np.int64),
+        line_start=np.searchsorted(kept, line_start).astype(np.int32),
         position_ids=position_ids[kept],
         location_rows=rows[kept].astype(np.int32),
         available=available[kept],

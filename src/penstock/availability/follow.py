@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -27,7 +28,7 @@ PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.1  # of an account where nothing happens
 MAX_PASSES_BEHIND = 20_000
 _LAST_ROW = 2**63 - 1
-_ROWS_PER_PAGE = 50  # as in journal_page; a row has up to 5,000 entries
+_ROWS_PER_PAGE = 16  # as in the queries; a row has up to 5,000 entries, a note 20,000
 # A few passes at a time, whatever the statistics say of a table that grows by the second.
 _OPTIONS = "-c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off"
 
@@ -159,16 +160,29 @@ class Follower:
         return newest != number
 
     async def _follow(self, connection: Connection, newest: int) -> None:
-        """Apply the journal rows of the passes after the cursor up to `newest`, page by page."""
-        reader = connection.cursor(binary=True)
-        number, row_id = self._cursor.number, _LAST_ROW
-        while True:
-            place = {"number": number, "row": row_id, "last": newest}
-            await reader.execute(SQL.journal_page, place)
-            rows = await reader.fetchall()
-            for row in rows:
-                self.index.apply(Rows(*row[2:]))
-                await asyncio.sleep(0)  # readers first
-            if len(rows) < _ROWS_PER_PAGE:
-                return
-            number, row_id = rows[-1][0], rows[-1][1]
+        """Take in what the passes after the cursor up to `newest` wrote."""
+        number = self._cursor.number
+        async for position_columns in _pages(connection, SQL.journal_page, number, newest):
+            self.index.apply(Rows(*position_columns))
+            await asyncio.sleep(0)  # readers first
+        async for position_ids, counted_ats in _pages(
+            connection, SQL.count_notes_page, number, newest
+        ):
+            self.index.note_counts(position_ids, counted_ats)
+            await asyncio.sleep(0)
+
+
+async def _pages(
+    connection: Connection, query: bytes, number: int, newest: int
+) -> AsyncIterator[Sequence[Any]]:
+    """Read the columns of each row of the passes in between, a bounded page at a time."""
+    reader = connection.cursor(binary=True)
+    row_id = _LAST_ROW
+    while True:
+        await reader.execute(query, {"number": number, "row": row_id, "last": newest})
+        rows = await reader.fetchall()
+        for row in rows:
+            yield row[2:]
+        if len(rows) < _ROWS_PER_PAGE:
+            return
+        number, row_id = rows[-1][0], rows[-1][1]

@@ -6,7 +6,8 @@ a pass of this very process) nor what is promised from them (`atp.py` watches ch
 waits: every call is a bounded piece of array work.
 
 Invariants: a row with product 0 is no position; product, location and pool of a position never
-change; applying the same entries again, or in another order, gives the same index.
+change; the instant of the last count never goes back; applying the same entries and notes again, or
+in another order, gives the same index.
 """
 
 from __future__ import annotations
@@ -157,7 +158,13 @@ class Index:
         self.on_hand[ids] = rows.on_hands[picked]
         self.reserved[ids] = rows.reserveds[picked]
         self.version[ids] = rows.versions[picked]
-        self.counted_at[ids] = rows.counted_ats[picked]
+        self.counted_at[ids] = np.maximum(self.counted_at[ids], rows.counted_ats[picked])
+
+    def note_counts(self, position_ids: Ints, counted_ats: Ints) -> None:
+        """Take the instants (µs since 1970) of counts that changed nothing."""
+        if len(position_ids):
+            self.reserve_room(int(position_ids.max()))
+            np.maximum.at(self.counted_at, position_ids, counted_ats)
 
     def _widen_for(self, rows: EntryColumns) -> None:
         self.location = _widened(self.location, rows.location_ids)

@@ -2,8 +2,9 @@
 
 Owns the order of positions by product, location and pool, and the two vectorised lookups on it. It
 reads the index's columns and owns none of them. Late positions wait in a dict and are merged once
-they are many; lookups see both. Within a product, merged positions come sorted by location and
-pool, late ones behind them.
+they are many; lookups see both.
+
+Invariant: within a product, positions come sorted by location and pool.
 """
 
 from __future__ import annotations
@@ -124,9 +125,14 @@ class ProductMap:
         if not counts.any():
             return line_start, ids
         more = np.array([position for line in added for position in line], dtype=np.int32)
-        ids = np.insert(ids, np.repeat(line_start[1:], counts), more)
+        ids = np.concatenate((ids, more))
+        old_counts = line_start[1:] - line_start[:-1]
+        lines = np.arange(len(counts))
+        lines = np.concatenate((lines.repeat(old_counts), lines.repeat(counts)))
         line_start[1:] += np.cumsum(counts)
-        return line_start, ids
+        return line_start, ids[
+            np.lexsort((self._places.pool[ids], self._places.location[ids], lines))
+        ]
 
     def find(self, product_ids: Ints, location_ids: Ints, pool_ids: Ints) -> NDArray[np.int32]:
         """Return the position of each (product, location, pool), -1 where there is none."""

@@ -16,7 +16,7 @@ import msgspec
 import psycopg
 
 from penstock.availability.index import Index, Rows
-from penstock.db import Connection, Queries, roll_back
+from penstock.db import Connection, Queries, Row, roll_back
 from penstock.errors import invariant
 
 BLOCKS_PER_PAGE = 512  # some 30,000 positions, 2 MB
@@ -94,4 +94,17 @@ async def _read(connection: Connection, index: Index, *, is_empty: bool) -> Curs
             index.fill(rows)
         else:
             index.apply(rows)
+    await _read_notes(reader, index)
     return Cursor(number, pass_id)
+
+
+async def _read_notes(reader: psycopg.AsyncCursor[Row], index: Index) -> None:
+    last_id = 0
+    while True:
+        await reader.execute(SQL.snapshot_count_notes, (last_id,))
+        notes = await reader.fetchall()
+        if not notes:
+            return
+        for _, position_ids, counted_ats in notes:
+            index.note_counts(position_ids, counted_ats)
+        last_id = notes[-1][0]

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.availability import shop
 
-from penstock.availability.candidates import LockedRows, locked_rows, stock_of, wanted_by
+from penstock.availability.candidates import LockedRows, Stock, locked_rows, stock_of, wanted_by
 from penstock.availability.controls import Controls, Rule
 from penstock.availability.index import Index
 from penstock.inventory.ledger import Position
-from penstock.sourcing.model import Demand, DemandLine, Stock
+from penstock.sourcing.model import Demand, DemandLine
 
 LOCATIONS = shop.locations(6)
 CONTROLS = Controls(
