@@ -54,6 +54,7 @@ def terms(floor: int = 0) -> Terms:
         lambda location, service: -1,
         lambda location: date(2026, 3, 1),
         never,
+        lambda used: None,
     )
 
 

@@ -58,6 +58,7 @@ async def decide(tx: Pass, asks: Sequence[Ask], terms: Terms) -> list[Answer]:
         attempt = await _attempt(tx, asks, terms, wide)
         if not attempt.losers:
             await _write(tx, attempt)
+            terms.counted(attempt.ledger.capacity_used)
             return attempt.answers
         wide |= {product for place in attempt.losers for product in _products(asks[place])}
     invariant(condition=False, message="a demand lost while everything it may take was locked")

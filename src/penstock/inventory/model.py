@@ -4,7 +4,7 @@ Pure: no database, no clock. The arithmetic of admission is in `ledger.py`; the 
 in `decide.py`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -102,13 +102,15 @@ class Terms(msgspec.Struct, frozen=True):
     `floor(channel_id, product_id, location_id)` is what the demand must leave;
     `capacity_limit(location_id, service)` is orders a working day, -1 for no limit;
     `working_day(location_id)` the day on which work taken now counts;
-    `replan(demands, ledger)` plans with the locked values.
+    `replan(demands, ledger)` plans with the locked values; `counted(used)` is told what is counted
+    on capacities once a decision is written.
     """
 
     floor: Callable[[int, int, int], int]
     capacity_limit: Callable[[int, str], int]
     working_day: Callable[[int], date]
     replan: Callable[[Sequence[Demand], "Ledger"], list[Plan]]
+    counted: Callable[[Mapping[tuple[int, str, date], int]], None]
 
 
 class Adjustment(msgspec.Struct, gc=False):

@@ -131,6 +131,9 @@ class Order(msgspec.Struct):
             "qty_unsourced": unsourced,
             "qty_shipped": shipped,
             "qty_cancelled": cancelled,
+            "qty_stocked_open": sum(
+                n.qty_allocated + n.qty_unsourced for n in self.lines() if n.is_stocked
+            ),
             "hold_count": len(self.open_holds()),
             "attributes": self.attributes,
             **self.facts,

@@ -13,9 +13,10 @@ from datetime import date, datetime
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penstock.access.channels import Channels, load_channels
-from penstock.availability.candidates import locked_rows, stock_of
+from penstock.availability.candidates import LockedRows, Wanted, locked_rows, stock_of
 from penstock.availability.controls import Controls, load_controls
 from penstock.availability.index import Index
 from penstock.catalogue.products import Products, load_products
@@ -27,16 +28,15 @@ from penstock.errors import Refusal
 from penstock.events.stream import append_changes
 from penstock.inventory.ledger import Ledger
 from penstock.inventory.model import Terms
-from penstock.inventory.store import read_capacity
+from penstock.inventory.store import CapacityKey, read_capacity
 from penstock.network.directory import Directory, load_directory
 from penstock.network.profiles import load_profiles
 from penstock.orders.intake import OrderInput
 from penstock.passes import Pass, run_pass
-from penstock.sourcing.model import Candidates, Demand, Plan, Profile
+from penstock.sourcing.model import UNLIMITED, Candidates, Demand, Locations, Plan, Profile
 from penstock.sourcing.source import source
 
 T = TypeVar("T")
-UNLIMITED = np.iinfo(np.int32).max
 
 
 class Knowledge:
@@ -55,7 +55,7 @@ class Knowledge:
         self.clock = clock
         self.index = Index()
         self.revisions: Mapping[str, int] = {}
-        self.capacity_used: dict[tuple[int, str, date], int] = {}
+        self.capacity_used: dict[CapacityKey, int] = {}
         self._rules = load_rules()
 
     async def run_pass(self, kind: str, work: Callable[[Pass], Awaitable[T]]) -> T:
@@ -106,7 +106,7 @@ class Knowledge:
         """Read what is counted on the working days of now, for what sourcing proposes."""
         days = sorted(set(self.directory.working_days(self.clock.now())))
 
-        async def work(tx: Tx) -> dict[tuple[int, str, date], int]:
+        async def work(tx: Tx) -> dict[CapacityKey, int]:
             return await read_capacity(tx, days)
 
         self.capacity_used = await self.database.run(self.schema, work)
@@ -184,6 +184,71 @@ class Knowledge:
         """Propose plans from the index; they may be late, and stock decides."""
         return self._plan(demands, now, self.index, self.capacity_used)
 
+    def _plan(
+        self,
+        demands: Sequence[Demand],
+        now: datetime,
+        positions: Index | LockedRows,
+        used: Mapping[CapacityKey, int],
+    ) -> list[Plan]:
+        plans: dict[int, Plan] = {}
+        by_profile: dict[int, list[int]] = {}
+        profiles: dict[int, Profile] = {}
+        for place, demand in enumerate(demands):
+            profile = self.profile(demand.channel_id)
+            profiles[id(profile)] = profile
+            by_profile.setdefault(id(profile), []).append(place)
+        for key, places in by_profile.items():
+            mine = [demands[place] for place in places]
+            candidates = self._candidates(mine, now, positions, used)
+            found = source(mine, candidates, profiles[key], now)
+            plans.update(zip(places, found, strict=True))
+        return [plans[place] for place in range(len(demands))]
+
+    def _candidates(
+        self,
+        demands: Sequence[Demand],
+        now: datetime,
+        positions: Index | LockedRows,
+        used: Mapping[CapacityKey, int],
+    ) -> Candidates:
+        directory = self.directory
+        keys = {(demand.channel_id, demand.service) for demand in demands}
+        wanted = Wanted(
+            np.array([n.product_id for d in demands for n in d.lines], dtype=np.int32),
+            np.array([d.channel_id for d in demands for _ in d.lines], dtype=np.int32),
+        )
+        locations = Locations(
+            directory.location_ids,
+            directory.unit_xyz,
+            directory.handling_cost_minor,
+            directory.handling_min,
+        )
+        return Candidates(
+            locations=locations,
+            serving={key: directory.serving(*key, now) for key in keys},
+            removed_by={key: directory.removed_by(*key, now) for key in keys},
+            capacity_left=self._capacity_left({key[1] for key in keys}, now, used),
+            stock=stock_of(positions, wanted, self.controls, directory.row_of),
+        )
+
+    def _capacity_left(
+        self, services: Iterable[str], now: datetime, used: Mapping[CapacityKey, int]
+    ) -> dict[str, NDArray[np.int32]]:
+        directory = self.directory
+        days = directory.working_days(now)
+        result: dict[str, NDArray[np.int32]] = {}
+        for service in services:
+            limits = directory.daily_limit.get(service)
+            if limits is None:
+                continue
+            left = np.where(limits < 0, UNLIMITED, limits).astype(np.int32)
+            for row in np.flatnonzero(limits >= 0).tolist():
+                key = (int(directory.location_ids[row]), service, days[row])
+                left[row] -= used.get(key, 0)
+            result[service] = left
+        return result
+
     def terms(self, now: datetime) -> Terms:
         """Return the terms on which stock is decided at an instant."""
         directory = self.directory
@@ -197,7 +262,13 @@ class Knowledge:
             return -1 if limits is None else int(limits[directory.row_of[location_id]])
 
         def replan(demands: Sequence[Demand], ledger: Ledger) -> list[Plan]:
-            self.capacity_used.update(ledger.capacity_used)
-            return self._plan(demands, now, locked_rows(ledger.positions.values()), None, ledger)
+            rows = locked_rows(ledger.positions.values())
+            return self._plan(demands, now, rows, ledger.capacity_used)
 
-        return Terms(self.controls.floor_of, capacity_limit, working_day, replan)
+        return Terms(
+            floor=self.controls.floor_of,
+            capacity_limit=capacity_limit,
+            working_day=working_day,
+            replan=replan,
+            counted=self.capacity_used.update,
+        )

@@ -198,6 +198,20 @@ def _give_back_part(
             order.reservations.append(rest)
 
 
+class SettleUnstocked(Rule, frozen=True):
+    """Count lines that need no stock as shipped, once no line that needs some is open."""
+
+    async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
+        """Move their counters from allocated to shipped."""
+        for context in contexts:
+            lines = context.root.lines()
+            if any(n.qty_allocated + n.qty_unsourced for n in lines if n.is_stocked):
+                continue
+            for line in lines:
+                line.qty_shipped += line.qty_allocated
+                line.qty_allocated = 0
+
+
 class Ship(Rule, frozen=True):
     """Let the stock of the fulfilment that the event names leave."""
 
