@@ -266,16 +266,19 @@ def test_a_restored_copy_behind_the_cursor_means_a_new_index(database: str, sche
 
 def test_a_changed_revision_is_told_to_the_process(database: str, schema: str) -> None:
     told: list[Mapping[str, int]] = []
+    loads_before: list[int] = []
 
     async def story(_: Database) -> None:
         told_twice = asyncio.Event()
 
         async def hear(revisions: Mapping[str, int]) -> None:
             told.append(revisions)
+            loads_before.append(following.follower.snapshots)
             if len(told) > 1:
                 told_twice.set()
 
-        async with Following(database, schema, on_revisions=hear) as following:
+        following = Following(database, schema, on_revisions=hear)
+        async with following:
             await following.caught_up()
             with psycopg.connect(database, options=f"-c search_path={schema}") as tx:
                 tx.execute("UPDATE revision SET value = value + 1 WHERE name = 'network'")
@@ -283,6 +286,7 @@ def test_a_changed_revision_is_told_to_the_process(database: str, schema: str) -
 
     run(database, story)
     assert [revisions["network"] for revisions in told] == [1, 2]
+    assert loads_before == [0, 1]
 
 
 def test_a_follower_survives_the_loss_of_its_connection(database: str, schema: str) -> None:

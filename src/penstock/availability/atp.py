@@ -140,6 +140,8 @@ class Availability:
 
     def configure(self, locations: Locations, controls: Controls) -> None:
         """Take a directory and controls loaded anew; answers heed them from now on."""
+        if locations is self.locations and controls is self.controls:
+            return
         self.locations, self.controls = locations, controls
         self._renew(self._index)
 

@@ -45,8 +45,8 @@ async def _ignore(_: object) -> None:
 class Follower:
     """The index of one account in this process, and how far and how fresh it is.
 
-    `on_revisions` is awaited with all revisions at first and when one has changed; `on_index` when
-    `index` is another object than before, before anyone can see it.
+    `on_revisions` is awaited with all revisions, first before anything is loaded, then whenever one
+    has changed; `on_index` before `index` becomes another object than it was.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class Follower:
 
     async def _session(self, connection: Connection, stop: asyncio.Event) -> None:
         await connection.execute(f"SET search_path TO {self._schema}".encode())
+        await self._pulse(connection)
         origin = await read_origin(connection)
         if origin != self._origin or not await self._is_anchored(connection):
             await self._load_anew(connection)
@@ -142,12 +143,7 @@ class Follower:
     async def _tick(self, connection: Connection) -> bool:
         """Take in what was numbered since the last tick; tells whether there was anything."""
         started_at = time.monotonic()
-        row = await (await connection.execute(SQL.pulse)).fetchone()
-        invariant(row is not None, "the pulse of an account is empty")
-        oldest, newest, newest_id, revisions = row or (0, 0, None, {})
-        if revisions != self.revisions:
-            await self._on_revisions(revisions)
-            self.revisions = revisions
+        oldest, newest, newest_id = await self._pulse(connection)
         number = self._cursor.number
         if newest < number:
             await self._load_anew(connection)
@@ -158,6 +154,16 @@ class Follower:
             await self._move_to(Cursor(newest, newest_id))
         self._verified_at = max(self._verified_at, started_at)
         return newest != number
+
+    async def _pulse(self, connection: Connection) -> tuple[int, int, str | None]:
+        """Read oldest and newest number and the newest pass; tell what revisions changed."""
+        row = await (await connection.execute(SQL.pulse)).fetchone()
+        invariant(row is not None, "the pulse of an account is empty")
+        oldest, newest, newest_id, revisions = row or (0, 0, None, {})
+        if revisions != self.revisions:
+            await self._on_revisions(revisions)
+            self.revisions = revisions
+        return oldest, newest, newest_id
 
     async def _follow(self, connection: Connection, newest: int) -> None:
         """Take in what the passes after the cursor up to `newest` wrote."""

@@ -5,17 +5,14 @@ One gather over all positions of all products asked for, one sort; no loop over 
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock import geo
 from penstock.availability.atp import VirtualCatalogue
 from penstock.availability.neighbours import Locations, rows_of
 from penstock.availability.product_map import Ints
-
-EARTH_RADIUS_KM = 6371.0088
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -28,10 +25,7 @@ class Places(msgspec.Struct, frozen=True):
 
 def distances_km(locations: Locations, latitude: float, longitude: float) -> NDArray[np.float64]:
     """Return the great-circle distance of every location row from a coordinate in degrees."""
-    phi, theta = math.radians(latitude), math.radians(longitude)
-    here = (math.cos(phi) * math.cos(theta), math.cos(phi) * math.sin(theta), math.sin(phi))
-    cosines = np.asarray(locations.unit_xyz) @ np.array(here)
-    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(((1 - cosines) / 2).clip(0, 1)))
+    return geo.distances_km(locations.unit_xyz @ geo.unit_vectors(latitude, longitude))
 
 
 def places_with_stock(

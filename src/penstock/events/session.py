@@ -13,6 +13,7 @@ import psycopg
 import structlog
 
 from penstock.db import Connection, register, session_options
+from penstock.errors import Transient
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
@@ -39,7 +40,7 @@ async def keep_connected(
                 pause_s = FIRST_PAUSE_S
                 await work(connection)
                 return
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError, Transient) as error:
             _log.warning("connection lost", error=str(error).strip(), retry_in_s=pause_s)
         await pause(stop, pause_s)
         pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
