@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -16,6 +17,7 @@ import structlog
 
 from penstock import embedded
 from penstock.access.accounts import schema_of
+from penstock.availability.atp import Availability
 from penstock.availability.follow import Follower
 from penstock.availability.index import Index
 from penstock.clock import Clock, SystemClock
@@ -55,6 +57,7 @@ class Account(msgspec.Struct):
     database: Database
     knowledge: Knowledge
     follower: Follower
+    availability: Availability
     grouping: Grouping
     stop: asyncio.Event
     tasks: list[asyncio.Task[None]]
@@ -78,19 +81,42 @@ async def open_account(
     await database.run(schema, _prepare)
     stop = asyncio.Event()
 
+    availability: list[Availability] = []
+
+    async def on_revisions(revisions: Mapping[str, int]) -> None:
+        await knowledge.refresh_from(revisions)
+        if availability:
+            availability[0].configure(knowledge.directory, knowledge.controls)
+        else:
+            index, directory, controls = knowledge.index, knowledge.directory, knowledge.controls
+            availability.append(Availability(knowledge.clock, index, directory, controls))
+
     async def on_index(index: Index) -> None:
+        availability[0].use_index(index)
+        await availability[0].settle()
         knowledge.index = index
 
-    follower = Follower(conninfo, schema, knowledge.refresh_from, on_index)
+    follower = Follower(conninfo, schema, on_revisions, on_index)
     tasks = [
         asyncio.create_task(Sequencer(conninfo, schema).run(stop)),
         asyncio.create_task(follower.run(stop)),
     ]
     await _ready(follower, tasks)
     await knowledge.refresh_capacity()
+    tasks.append(asyncio.create_task(availability[0].run(stop)))
     tasks.append(asyncio.create_task(_watch_capacity(knowledge, stop)))
-    grouping = Grouping(knowledge)
-    return Account(name, schema, conninfo, database, knowledge, follower, grouping, stop, tasks)
+    return Account(
+        name=name,
+        schema=schema,
+        conninfo=conninfo,
+        database=database,
+        knowledge=knowledge,
+        follower=follower,
+        availability=availability[0],
+        grouping=Grouping(knowledge),
+        stop=stop,
+        tasks=tasks,
+    )
 
 
 async def _ready(follower: Follower, tasks: list[asyncio.Task[None]]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.access.channels import Channels, load_channels
-from penstock.availability.candidates import LockedRows, Wanted, locked_rows, stock_of
+from penstock.availability.candidates import LockedRows, locked_rows, stock_of, wanted_by
 from penstock.availability.controls import Controls, load_controls
 from penstock.availability.index import Index
 from penstock.catalogue.products import Products, load_products
@@ -214,10 +214,7 @@ class Knowledge:
     ) -> Candidates:
         directory = self.directory
         keys = {(demand.channel_id, demand.service) for demand in demands}
-        wanted = Wanted(
-            np.array([n.product_id for d in demands for n in d.lines], dtype=np.int32),
-            np.array([d.channel_id for d in demands for _ in d.lines], dtype=np.int32),
-        )
+        wanted = wanted_by(demands)
         locations = Locations(
             directory.location_ids,
             directory.unit_xyz,

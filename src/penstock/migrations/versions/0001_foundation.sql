@@ -13,7 +13,6 @@ CREATE TABLE pass (
     number       bigint      -- given by the sequencer after commit
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX pass_number ON pass (number);
-CREATE INDEX pass_unnumbered ON pass (id) WHERE number IS NULL;
 
 -- What processes keep in memory and must notice when it changes; never touched by orders or stock.
 CREATE TABLE revision (

@@ -1,0 +1,1 @@
+"""Catalogue: products and the catalogues they are in."""

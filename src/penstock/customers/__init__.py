@@ -1,0 +1,1 @@
+"""Customers: who orders, with a tier and an address."""

@@ -1,0 +1,1 @@
+"""Network: locations, networks, calendars, capacities, sourcing profiles."""
