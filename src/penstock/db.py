@@ -213,8 +213,10 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def copy_text(text: str) -> str:
-    """Escape free text for a field of a text COPY."""
-    return text.translate(_ESCAPES)
+    """Escape free text for a field of a text COPY; most text needs nothing."""
+    if "\\" in text or "\t" in text or "\n" in text or "\r" in text:
+        return text.translate(_ESCAPES)
+    return text
 
 
 def uuid_array(ids: Iterable[str]) -> str:

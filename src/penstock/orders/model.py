@@ -111,6 +111,8 @@ class Order(msgspec.Struct):
 
     def lines(self) -> list[Line]:
         """Return every line of every choice."""
+        if len(self.choices) == 1:
+            return self.choices[0].lines
         return [line for choice in self.choices for line in choice.lines]
 
     def open_holds(self) -> list[Hold]:
@@ -119,7 +121,8 @@ class Order(msgspec.Struct):
 
     def view(self) -> dict[str, Any]:
         """Return what conditions may read of the order."""
-        qty, allocated, unsourced, shipped, cancelled = totals(self.lines())
+        lines = self.lines()
+        qty, allocated, unsourced, shipped, cancelled = totals(lines)
         return {
             "status": self.status,
             "type": self.type,
@@ -131,24 +134,28 @@ class Order(msgspec.Struct):
             "qty_unsourced": unsourced,
             "qty_shipped": shipped,
             "qty_cancelled": cancelled,
-            "qty_stocked_open": sum(
-                n.qty_allocated + n.qty_unsourced for n in self.lines() if n.is_stocked
-            ),
-            "hold_count": len(self.open_holds()),
+            "qty_stocked_open": stocked_open(lines),
+            "hold_count": len(self.open_holds()) if self.holds else 0,
             "attributes": self.attributes,
             **self.facts,
         }
 
 
+def stocked_open(lines: list[Line]) -> int:
+    """Return the quantity of stocked lines that is neither shipped nor cancelled."""
+    return sum(n.qty_allocated + n.qty_unsourced for n in lines if n.is_stocked)
+
+
 def totals(lines: list[Line]) -> tuple[int, int, int, int, int]:
-    """Return qty, allocated, unsourced, shipped and cancelled, summed over lines."""
-    return (
-        sum(line.qty for line in lines),
-        sum(line.qty_allocated for line in lines),
-        sum(line.qty_unsourced for line in lines),
-        sum(line.qty_shipped for line in lines),
-        sum(line.qty_cancelled for line in lines),
-    )
+    """Return qty, allocated, unsourced, shipped and cancelled, summed over lines in one loop."""
+    qty = allocated = unsourced = shipped = cancelled = 0
+    for line in lines:
+        qty += line.qty
+        allocated += line.qty_allocated
+        unsourced += line.qty_unsourced
+        shipped += line.qty_shipped
+        cancelled += line.qty_cancelled
+    return qty, allocated, unsourced, shipped, cancelled
 
 
 def rolled_up(qty: int, allocated: int, unsourced: int, shipped: int, cancelled: int) -> str:

@@ -47,6 +47,7 @@ class Coverage(msgspec.Struct):
     position_ids: NDArray[np.int32]
     available: NDArray[np.int32]
     removed: list[dict[str, int]]
+    considered: list[int]
 
 
 def cover(demands: Sequence[Demand], candidates: Candidates, profile: Profile) -> Coverage:
@@ -79,6 +80,7 @@ def cover(demands: Sequence[Demand], candidates: Candidates, profile: Profile) -
         position_ids=stock.position_ids,
         available=stock.available,
         removed=removed,
+        considered=allowed.sum(axis=1).tolist(),
     )
 
 

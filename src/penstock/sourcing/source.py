@@ -20,7 +20,7 @@ from penstock.sourcing.coverage import Coverage, cover
 from penstock.sourcing.exact import Problem, location_keys, solve, with_at_most
 from penstock.sourcing.model import Candidates, Demand, Plan, Profile
 from penstock.sourcing.pieces import Piece, cut
-from penstock.sourcing.plan import Choosing, Sent, make_plan
+from penstock.sourcing.plan import Choice, Choosing, Sent, make_plans
 from penstock.sourcing.search import NOBODY, Searched, search
 
 _MOST_AT_ONCE = 64  # demands of ten items solved together: bounds the arrays' size
@@ -49,13 +49,13 @@ def source(
     keys = location_keys(candidates.locations)
     choosing = Choosing(coverage, candidates, profile, keys)
     totals = _totals(coverage)
-    plans: dict[int, Plan] = {}
+    choices: dict[int, Choice] = {}
     for places, count in _simple_groups(demands, coverage, totals, profile):
-        _solve_together(places, count, demands, totals, choosing, plans)
+        _solve_together(places, count, demands, totals, choosing, choices)
     for place, demand in enumerate(demands):
-        if place not in plans:
-            plans[place] = _solve_alone(place, demand, choosing)
-    return [plans[place] for place in range(len(demands))]
+        if place not in choices:
+            choices[place] = _solve_alone(place, demand, choosing)
+    return make_plans(choosing, [choices[place] for place in range(len(demands))])
 
 
 def _totals(coverage: Coverage) -> _Totals:
@@ -104,13 +104,13 @@ def _solve_together(
     demands: Sequence[Demand],
     totals: _Totals,
     choosing: Choosing,
-    plans: dict[int, Plan],
+    choices: dict[int, Choice],
 ) -> None:
     coverage = choosing.coverage
     if count == 0:
         for place in places.tolist():
             lacking = [(item, item.qty) for item in coverage.items[place]]
-            plans[place] = make_plan(choosing, place, demands[place], [], lacking)
+            choices[place] = Choice(place, demands[place], [], lacking)
         return
     problem = _problem(places, count, totals, coverage)
     best = solve(problem, choosing.keys, choosing.profile.rate_card)
@@ -127,10 +127,10 @@ def _solve_together(
         while rest:
             subset = int(best.first[local, rest])
             parts = [(whole[n], whole[n].qty) for n in range(count) if subset >> n & 1]
-            could = np.flatnonzero((problem.masks[local] & subset) == subset)
+            could = (problem.masks[local] & subset) == subset
             sent.append(Sent(int(rows[local, subset]), parts, could))
             rest ^= subset
-        plans[place] = make_plan(choosing, place, demands[place], sent, lacking)
+        choices[place] = Choice(place, demands[place], sent, lacking)
 
 
 def _problem(places: NDArray[np.int64], count: int, totals: _Totals, coverage: Coverage) -> Problem:
@@ -158,12 +158,12 @@ def _problem(places: NDArray[np.int64], count: int, totals: _Totals, coverage: C
     )
 
 
-def _solve_alone(place: int, demand: Demand, choosing: Choosing) -> Plan:
+def _solve_alone(place: int, demand: Demand, choosing: Choosing) -> Choice:
     coverage = choosing.coverage
     pieces, lacking = cut(demand, coverage.items[place], coverage, choosing.keys)
     if not pieces or demand.max_parcels == 0:
         lacking = [(item, item.qty) for item in coverage.items[place]]
-        return make_plan(choosing, place, demand, [], lacking)
+        return Choice(place, demand, [], lacking)
     covers = np.zeros((len(pieces), coverage.allowed.shape[1]), dtype=bool)
     for number, piece in enumerate(pieces):
         covers[number, piece.rows] = True
@@ -173,10 +173,10 @@ def _solve_alone(place: int, demand: Demand, choosing: Choosing) -> Plan:
     left_out = [piece for piece, row in zip(pieces, chosen, strict=True) if row == NOBODY]
     if left_out and demand.ship_complete:
         lacking = [(item, item.qty) for item in coverage.items[place]]
-        return make_plan(choosing, place, demand, [], lacking)
+        return Choice(place, demand, [], lacking)
     lacking += [(piece.item, piece.qty) for piece in left_out]
     sent = _sent(pieces, chosen, covers)
-    return make_plan(choosing, place, demand, sent, lacking, is_exact=is_exact)
+    return Choice(place, demand, sent, lacking, "exact" if is_exact else "search")
 
 
 def _exactly(
@@ -229,7 +229,7 @@ def _sent(pieces: Sequence[Piece], chosen: Sequence[int], covers: NDArray[np.boo
         Sent(
             row,
             [(pieces[n].item, pieces[n].qty) for n in numbers],
-            np.flatnonzero(covers[numbers].all(axis=0)),
+            covers[numbers].all(axis=0),
         )
         for row, numbers in sorted(by_row.items())
     ]
