@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.db import copy_text
+from penstock.db import Tx, copy_text
 from penstock.engine import inbox
 from penstock.engine.context import Context
 from penstock.engine.inbox import Event
@@ -38,7 +38,7 @@ class RefusedInPassError(Exception):
         self.refusals = dict(refusals)
 
 
-async def load_trees(tx: Pass, order_ids: Sequence[str], lock: str) -> list[Order]:
+async def load_trees(tx: Tx, order_ids: Sequence[str], lock: str) -> list[Order]:
     """Load orders with fulfilments and reservations; `lock` as in `orders.store.load_orders`."""
     orders = await load_orders(tx, order_ids, lock)
     by_id = {order.id: order for order in orders}

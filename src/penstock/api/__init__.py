@@ -1,0 +1,1 @@
+"""The HTTP interface: translate, authorise, call a verb or a view. No rules here."""

@@ -1,0 +1,115 @@
+"""The ordinary routes, by litestar: paths and methods to functions, nothing else.
+
+Hot paths never get here (`application.py`). Every handler turns litestar's request into ours and
+our reply into litestar's response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from litestar import Litestar, Request, Response, get, post
+from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
+
+from penstock.api import adjustments, exchange, health, order_actions, order_views, page
+from penstock.api.errors import failed
+from penstock.api.exchange import MAX_BODY_BYTES, Reply
+from penstock.api.served import Served
+
+Incoming: TypeAlias = Request[Any, Any, State]
+Outgoing: TypeAlias = Response[bytes]
+
+
+def make_routes(served: Callable[[], Served]) -> Litestar:
+    """Return the application of the ordinary routes; `served` gives the account that is open."""
+    return Litestar(
+        route_handlers=[*_of_orders(served), *_of_the_rest(served), *_of_health(served)],
+        exception_handlers={Exception: _failed},
+        request_max_body_size=MAX_BODY_BYTES,
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _failed(_: Incoming, error: Exception) -> Outgoing:
+    return _response(failed(error))
+
+
+def _response(reply: Reply) -> Outgoing:
+    return Response(
+        content=reply.body,
+        status_code=reply.status,
+        media_type=reply.media_type.decode(),
+        headers={name.decode(): value.decode() for name, value in reply.headers},
+    )
+
+
+async def _read(request: Incoming) -> exchange.Request:
+    headers = dict(request.scope["headers"])
+    exchange.refuse_other_sites(headers)
+    return exchange.Request(request.scope["query_string"], headers, await request.body())
+
+
+async def _done(
+    request: Incoming, work: Callable[[exchange.Request], Awaitable[Reply]]
+) -> Outgoing:
+    return _response(await work(await _read(request)))
+
+
+def _of_orders(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @get("/v1/orders/{order_id:str}")
+    async def get_order(request: Incoming, order_id: str) -> Outgoing:
+        return await _done(request, lambda r: order_views.get_order(served(), order_id, r))
+
+    @post("/v1/orders/{order_id:str}/cancel")
+    async def cancel(request: Incoming, order_id: str) -> Outgoing:
+        return await _done(request, lambda r: order_actions.cancel_order(served(), order_id, r))
+
+    @post("/v1/orders/{order_id:str}/retry-sourcing")
+    async def retry_sourcing(request: Incoming, order_id: str) -> Outgoing:
+        return await _done(request, lambda r: order_actions.retry_sourcing(served(), order_id, r))
+
+    @post("/v1/orders/{order_id:str}/holds/{kind:str}/clear")
+    async def clear_hold(request: Incoming, order_id: str, kind: str) -> Outgoing:
+        return await _done(request, lambda r: order_actions.clear_hold(served(), order_id, kind, r))
+
+    @post("/v1/fulfilments/{fulfilment_id:str}/reject")
+    async def reject(request: Incoming, fulfilment_id: str) -> Outgoing:
+        return await _done(
+            request, lambda r: order_actions.reject_fulfilment(served(), fulfilment_id, r)
+        )
+
+    @post("/v1/fulfilments/{fulfilment_id:str}/ship")
+    async def ship(request: Incoming, fulfilment_id: str) -> Outgoing:
+        return await _done(
+            request, lambda r: order_actions.ship_fulfilment(served(), fulfilment_id, r)
+        )
+
+    return [get_order, cancel, retry_sourcing, clear_hold, reject, ship]
+
+
+def _of_the_rest(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @post("/v1/stock/adjustments")
+    async def adjust(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: adjustments.post_adjustments(served(), r))
+
+    return [adjust]
+
+
+def _of_health(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @get("/healthz")
+    async def healthz() -> Outgoing:
+        return _response(health.healthz())
+
+    @get("/readyz")
+    async def readyz() -> Outgoing:
+        return _response(await health.readyz(served()))
+
+    @get("/")
+    async def index(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: page.front_page(served(), r))
+
+    return [healthz, readyz, index]
