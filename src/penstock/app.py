@@ -8,6 +8,7 @@ process may hold). `run_worker` is the loop of a worker. Nothing here decides an
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -102,6 +103,7 @@ async def open_account(
         asyncio.create_task(follower.run(stop)),
     ]
     await _ready(follower, tasks)
+    _calm_collector()
     await knowledge.refresh_capacity()
     tasks.append(asyncio.create_task(availability[0].run(stop)))
     tasks.append(asyncio.create_task(_watch_capacity(knowledge, stop)))
@@ -128,6 +130,17 @@ async def _ready(follower: Follower, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:
             if task.done():
                 task.result()
+
+
+def _calm_collector() -> None:
+    """Leave what was loaded out of garbage collection, and collect less often.
+
+    A process holds millions of long-lived objects (SKUs), and a pass makes thousands of short ones
+    without cycles: full collections cost a tenth of the time and found nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
 
 
 async def _prepare(tx: Tx) -> None:

@@ -22,6 +22,7 @@ from psycopg.adapt import Buffer, Dumper, Loader
 from psycopg.pq import Format
 from psycopg_pool import AsyncConnectionPool
 
+from penstock.copies import Copy, copy_all
 from penstock.errors import Broken, Refusal, Transient
 
 Row: TypeAlias = tuple[Any, ...]
@@ -80,6 +81,7 @@ class Tx:
     def __init__(self, connection: Connection, schema: str) -> None:
         self.connection = connection
         self.schema = schema
+        self._copies: list[Copy] = []
 
     async def fetch(self, query: bytes, params: Sequence[object] = (), **kw: Any) -> list[Row]:
         """Run a query and return all its rows (binary results unless `binary=False`)."""
@@ -102,14 +104,19 @@ class Tx:
         """Run statements without parameters, separated by semicolons, in one round trip."""
         await self.connection.execute(text.encode())
 
-    async def copy_in(self, table: str, columns: str, lines: Sequence[str]) -> None:
-        """COPY text rows (fields joined by tabs, see `copy_text`) into a table; none: nothing."""
-        if not lines:
-            return
-        cursor = self.connection.cursor()
-        statement = f"COPY {table} ({columns}) FROM STDIN".encode()
-        async with cursor.copy(statement) as copy:
-            await copy.write("\n".join(lines) + "\n")
+    def copy_in(self, table: str, columns: str, lines: list[str]) -> None:
+        """Queue text rows (fields joined by tabs, see `copy_text`) for a table.
+
+        They are written together, in order, by `write_copies`, which every transaction ends with:
+        a statement before that does not see them.
+        """
+        if lines:
+            self._copies.append(Copy(table, columns, lines))
+
+    async def write_copies(self) -> None:
+        """Write the queued rows now, by COPY."""
+        copies, self._copies = self._copies, []
+        await copy_all(self.connection, copies)
 
 
 class Database:
@@ -149,7 +156,7 @@ class Database:
         async def once() -> T:
             async with self._pool.connection() as connection:
                 await begin(connection, schema)
-                return await _finish(connection, work(Tx(connection, schema)))
+                return await _finish(Tx(connection, schema), work)
 
         return await retry(once)
 
@@ -159,13 +166,14 @@ async def begin(connection: Connection, schema: str, more: str = "") -> psycopg.
     return await connection.execute(f"BEGIN; SET LOCAL search_path TO {schema};{more}".encode())
 
 
-async def _finish(connection: Connection, work: Awaitable[T]) -> T:
+async def _finish(tx: Tx, work: Callable[[Tx], Awaitable[T]]) -> T:
     try:
-        result = await work
+        result = await work(tx)
+        await tx.write_copies()
     except BaseException:
-        await roll_back(connection)
+        await roll_back(tx.connection)
         raise
-    await connection.execute(b"COMMIT")
+    await tx.connection.execute(b"COMMIT")
     return result
 
 

@@ -19,6 +19,10 @@ from penstock.errors import Transient, invariant
 from penstock.ids import new_id
 
 T = TypeVar("T")
+# Stamped after every lock was taken: who waited for us gets a higher stamp.
+_STAMP_AND_COMMIT = (
+    b"UPDATE pass SET stamp = nextval('pass_stamp') WHERE id = '%s'; COMMIT"
+)
 _REVISIONS = "(SELECT json_object_agg(name, value) FROM revision)"
 
 
@@ -63,15 +67,12 @@ async def run_pass(
             try:
                 await _open(tx, kind)
                 result = await work(tx)
-                # Stamped after every lock was taken: who waited for us gets a higher stamp.
-                await tx.connection.execute(
-                    b"UPDATE pass SET stamp = nextval('pass_stamp') WHERE id = %s", (pass_id,)
-                )
+                await tx.write_copies()
             except BaseException:
                 await roll_back(connection)
                 raise
             try:
-                await connection.execute(b"COMMIT")
+                await connection.execute(_STAMP_AND_COMMIT % pass_id.encode())
             except psycopg.OperationalError as error:
                 await connection.close()
                 if not await was_committed(database, schema, pass_id):

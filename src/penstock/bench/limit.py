@@ -94,7 +94,7 @@ def _batch(shape: Shape, stock: Stock, first: int) -> Callable[[Pass], object]:
         written = await tx.fetch(_UPDATE, (ids, counts, counts, journal_ids))
         await _write_journal(tx, rows, written)
         for table, (columns, lines) in rows.tables.items():
-            await tx.copy_in(table, columns, lines)
+            tx.copy_in(table, columns, lines)
 
     return work  # type: ignore[return-value]
 

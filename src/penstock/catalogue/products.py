@@ -7,12 +7,14 @@ first missed. Changes of known products come with revision `catalogue`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock.db import Queries, Row, Tx
 
+_Kind = TypeVar("_Kind", bound=np.generic)
 SQL = Queries("penstock.catalogue", "catalogue.sql")
 
 
@@ -56,7 +58,7 @@ class Products:
         self.is_on[ids] = [row[5] for row in rows]
 
 
-def _grown(column: NDArray[np.generic], size: int) -> NDArray[np.generic]:  # type: ignore[type-arg]
+def _grown(column: NDArray[_Kind], size: int) -> NDArray[_Kind]:
     grown = np.zeros(size, dtype=column.dtype)
     grown[: len(column)] = column
     return grown

@@ -42,7 +42,7 @@ async def post(tx: Tx, events: Sequence[Event], now: datetime) -> None:
         f"{copy_text(_encode(e.payload).decode())}\t{(e.due_at or now).isoformat()}\t{e.is_timer:d}"
         for e in events
     ]
-    await tx.copy_in("inbox", _COLUMNS, lines)
+    tx.copy_in("inbox", _COLUMNS, lines)
 
 
 async def remove(tx: Tx, event_ids: Sequence[str]) -> None:

@@ -43,4 +43,4 @@ async def write_traces(tx: Pass, contexts: Sequence[Context]) -> None:
         for context in contexts
         if context.fragments
     ]
-    await tx.copy_in("trace", _COLUMNS, lines)
+    tx.copy_in("trace", _COLUMNS, lines)

@@ -42,4 +42,4 @@ async def append_changes(tx: Pass, changes: Sequence[Change]) -> None:
         f"{c.entity}\t{c.entity_id}\t{c.name}\t{copy_text(_encode(c.payload).decode())}"
         for c in changes
     ]
-    await tx.copy_in("event", _COLUMNS, lines)
+    tx.copy_in("event", _COLUMNS, lines)

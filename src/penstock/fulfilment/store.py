@@ -23,8 +23,8 @@ _LINE_COLUMNS = "fulfilment_id, root_id, line_id, product_id, qty, qty_picked"
 async def write_fulfilments(tx: Tx, fulfilments: Sequence[Fulfilment]) -> None:
     """Write fulfilments with their lines: new ones by COPY, those that were there by UPDATE."""
     new = [f for f in fulfilments if f.is_new]
-    await tx.copy_in("fulfilment", _COLUMNS, [_row(f) for f in new])
-    await tx.copy_in(
+    tx.copy_in("fulfilment", _COLUMNS, [_row(f) for f in new])
+    tx.copy_in(
         "fulfilment_line", _LINE_COLUMNS, [_line_row(f, n) for f in new for n in f.lines]
     )
     old = [f for f in fulfilments if not f.is_new]

@@ -147,7 +147,7 @@ _RESERVATION_COLUMNS = (
 
 async def insert_reservations(tx: Tx, reservations: Sequence[Reservation]) -> None:
     """Write new reservations by COPY."""
-    await tx.copy_in("reservation", _RESERVATION_COLUMNS, [_line(r) for r in reservations])
+    tx.copy_in("reservation", _RESERVATION_COLUMNS, [_line(r) for r in reservations])
 
 
 def _line(r: Reservation) -> str:

@@ -73,7 +73,7 @@ class Directory:
         return mask
 
     def removed_by(self, channel_id: int, service: str, at: datetime) -> NDArray[np.uint8]:
-        """Return per location row why it does not serve: 0 serves, 1 off, 2 no capability, 3 net."""
+        """Return why each location row does not serve: 0 serves, else `sourcing.model.Removed`."""
         key = (channel_id, service, self._period(at))
         codes = self._removed.get(key)
         if codes is None:

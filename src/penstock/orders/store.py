@@ -81,13 +81,13 @@ def _hold_row(order: Order, hold: Hold) -> str:
 async def write_orders(tx: Tx, orders: Sequence[Order]) -> None:
     """Write orders with all of their tree: new ones by COPY, those that were there by UPDATE."""
     new = [order for order in orders if order.is_new]
-    await tx.copy_in("orders", _ORDER_COLUMNS, [_order_row(order) for order in new])
-    await tx.copy_in("choice", _CHOICE_COLUMNS, [_choice_row(o, c) for o in new for c in o.choices])
-    await tx.copy_in("order_line", _LINE_COLUMNS, [_line_row(o, n) for o in new for n in o.lines()])
+    tx.copy_in("orders", _ORDER_COLUMNS, [_order_row(order) for order in new])
+    tx.copy_in("choice", _CHOICE_COLUMNS, [_choice_row(o, c) for o in new for c in o.choices])
+    tx.copy_in("order_line", _LINE_COLUMNS, [_line_row(o, n) for o in new for n in o.lines()])
     await _update(tx, [order for order in orders if not order.is_new])
     holds = [(o, h) for o in orders for h in o.holds]
     new_holds = [_hold_row(o, h) for o, h in holds if h.is_new]
-    await tx.copy_in("order_hold", _HOLD_COLUMNS, new_holds)
+    tx.copy_in("order_hold", _HOLD_COLUMNS, new_holds)
     cleared = [h for _, h in holds if h.cleared_at is not None]
     if cleared:
         ids = uuid_array(h.id for h in cleared)

@@ -84,4 +84,4 @@ async def _write_decisions(tx: Pass, contexts: Sequence[Context]) -> None:
         for context in contexts
         for choice_id, plan in context.memo.get("decisions", ())
     ]
-    await tx.copy_in("sourcing_decision", "pass_id, order_id, choice_id, explanation", lines)
+    tx.copy_in("sourcing_decision", "pass_id, order_id, choice_id, explanation", lines)

@@ -71,6 +71,12 @@ class _Group(msgspec.Struct):
     existing: dict[int, str] = {}
     contexts: dict[str, Context] = {}
     event_places: dict[str, int] = {}
+    due: list[str] = []
+
+    def due_ids(self, contexts: Sequence[Context]) -> list[str]:
+        """Return the ids of the inbox's events that were decided with the group."""
+        posted = {event.id for context in contexts for event in context.to_post}
+        return [event_id for event_id in self.due if event_id not in posted]
 
 
 async def take(knowledge: Knowledge, items: Sequence[Work]) -> list[Result]:
@@ -104,7 +110,7 @@ async def _take(tx: Pass, items: Sequence[Work], refused: Mapping[int, Refusal])
     except RefusedInPassError:
         raise _by_place(group) from None
     _refuse_unhandled(group)
-    await inbox.remove(tx, [e.id for c in now for e in c.decided_events])
+    await inbox.remove(tx, group.due_ids(now))
     await _take_in_only(tx, group)
     await _answer(tx, group)
     return [group.results[place] for place in range(len(items))]
@@ -317,6 +323,7 @@ async def _lock_roots(tx: Pass, group: _Group) -> None:
         return
     orders = {order.id: order for order in await load_trees(tx, list(wanted), "waiting")}
     due = await inbox.due_events_of_roots(tx, list(orders), tx.now)
+    group.due = [event.id for event in due]
     for order_id, places in wanted.items():
         if order_id not in orders:
             for place in places:

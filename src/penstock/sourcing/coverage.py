@@ -30,7 +30,7 @@ class Item(msgspec.Struct, gc=False):
 
 
 class Coverage(msgspec.Struct):
-    """A batch's arrays: demands × rows where a shape says so, entries where it does not.
+    """A batch's arrays: demands by rows where a shape says so, entries where it does not.
 
     `allowed[demand, row]`: may serve it; `band[demand, row]`: distance band; `cosine`: of the
     angle between them. `rows`, `have`: per entry its location row and the quantity there, filtered

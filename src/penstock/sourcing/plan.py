@@ -60,7 +60,7 @@ class Choice(msgspec.Struct):
 
 
 class _Figures(msgspec.Struct):
-    """Per shipment of the batch, in order: weight, costs, distance, who was outscored by how much."""
+    """Per shipment of the batch, in order: weight, costs, distance, and who was outscored."""
 
     weight_g: list[int]
     handling: list[int]

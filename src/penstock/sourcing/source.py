@@ -229,7 +229,7 @@ def _sent(pieces: Sequence[Piece], chosen: Sequence[int], covers: NDArray[np.boo
         Sent(
             row,
             [(pieces[n].item, pieces[n].qty) for n in numbers],
-            covers[numbers].all(axis=0),
+            np.logical_and.reduce(covers[numbers], axis=0),
         )
         for row, numbers in sorted(by_row.items())
     ]
