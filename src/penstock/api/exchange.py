@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import msgspec
 
@@ -43,14 +43,24 @@ class Request(msgspec.Struct):
     body: bytes
 
     def query(self) -> dict[str, list[str]]:
-        """Return the query's fields; refuses with `invalid_query` what is too long."""
+        """Return the query's fields; refuses with `invalid_query` what cannot be read."""
+        fields: dict[str, list[str]] = {}
         if not self.query_string:
-            return {}
+            return fields
+        parts = self.query_string.split(b"&", MAX_QUERY_FIELDS)
+        if len(parts) > MAX_QUERY_FIELDS:
+            raise Refusal("invalid_query", f"A query has at most {MAX_QUERY_FIELDS} fields.")
         try:
-            text = self.query_string.decode("utf-8")
-            return parse_qs(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
-        except ValueError:
+            for part in parts:
+                name, _, value = part.decode("utf-8").partition("=")
+                fields.setdefault(_unquoted(name), []).append(_unquoted(value))
+        except UnicodeDecodeError:
             raise Refusal("invalid_query", "The query cannot be read.") from None
+        return fields
+
+
+def _unquoted(text: str) -> str:
+    return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text
 
 
 class Reply(msgspec.Struct):

@@ -13,7 +13,7 @@ from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
-from penstock.api import adjustments, exchange, health, order_actions, order_views, page
+from penstock.api import adjustments, exchange, health, order_actions, order_views, page, switches
 from penstock.api.errors import failed
 from penstock.api.exchange import MAX_BODY_BYTES, Reply
 from penstock.api.served import Served
@@ -96,7 +96,15 @@ def _of_the_rest(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
     async def adjust(request: Incoming) -> Outgoing:
         return await _done(request, lambda r: adjustments.post_adjustments(served(), r))
 
-    return [adjust]
+    @post("/v1/locations/{ref:str}/services/{service:str}")
+    async def switch_location(request: Incoming, ref: str, service: str) -> Outgoing:
+        return await _done(request, lambda r: switches.switch_location(served(), ref, service, r))
+
+    @post("/v1/networks/{ref:str}/services/{service:str}")
+    async def switch_network(request: Incoming, ref: str, service: str) -> Outgoing:
+        return await _done(request, lambda r: switches.switch_network(served(), ref, service, r))
+
+    return [adjust, switch_location, switch_network]
 
 
 def _of_health(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

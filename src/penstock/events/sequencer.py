@@ -75,6 +75,7 @@ class Sequencer:
             tick_s = TICK_S if count else min(tick_s * 1.2, LONGEST_TICK_S)
             if count < MAX_PASSES_PER_TICK:
                 await pause(stop, tick_s)
+        await number_passes(connection)  # what this process committed last
 
     async def _try_lead(self, connection: Connection) -> bool:
         cursor = await connection.execute(SQL.try_lead, (lock_key(self._schema),))
