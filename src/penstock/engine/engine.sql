@@ -36,10 +36,6 @@ SELECT n.inbox_id, n.notes,
                WHERE a.pid = n.backend_pid AND a.backend_start = n.backend_start)
 FROM work_note n WHERE n.inbox_id = ANY(%s::uuid[])
 
--- name: count_attempt
--- Counts a failed attempt and sets when to try again. Index: inbox_pkey.
-UPDATE inbox SET attempts = attempts + 1, due_at = %s WHERE id = ANY(%s::uuid[])
-
 -- name: bury_event
 -- Turns an inbox event into a dead letter.
 INSERT INTO dead_letter (id, root_kind, root_id, entity, entity_id, name, payload, error, traceback,
