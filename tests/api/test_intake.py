@@ -53,15 +53,18 @@ def test_an_order_can_be_read_with_history_and_sourcing(web: httpx.Client, sku: 
     assert names[-1] == "order.allocated"
     assert [event["seq"] for event in by_id["history"]] == list(range(1, len(names) + 1))
     explanation = by_id["sourcing"][0]["explanation"]
-    assert len(explanation["chosen"]) == 1
-    assert len(explanation["outscored"]) == 1
+    assert [one["location"] for one in explanation["chosen"]] == ["L1"]
+    assert [one["location"] for one in explanation["outscored"]] == ["L9"]
 
 
 def test_sourcing_is_explained_in_sentences(web: httpx.Client, sku: str) -> None:
-    stock(web, count(sku, "L1", 5))
-    placed = web.post("/v1/orders", json=order("explained", (sku, 1))).json()
+    stock(web, count(sku, "L1", 5), count(sku, "L9", 2))
+    placed = web.post("/v1/orders", json=order("explained", (sku, 9))).json()
     read = web.get(f"/v1/orders/{placed['id']}", params={"explain": "text"}).json()
-    assert "L1" in read["sourcing"][0]["explanation"]
+    text = read["sourcing"][0]["explanation"]
+    assert "12 of 12 locations may serve it" in text
+    assert "L1 sends 5 units over 197 km for 700" in text
+    assert f"2 of {sku} are not sourced: too little stock (7 were seen)." in text
 
 
 def test_64_clients_on_one_sku_get_exactly_what_is_there(web: httpx.Client, sku: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock.api.exchange import Reply, Request
+from penstock.api.explained import in_sentences, with_refs
 from penstock.api.served import Served
 from penstock.db import Tx
 from penstock.errors import Refusal
@@ -64,8 +65,11 @@ async def _order(served: Served, order_id: str, *, explained: bool) -> Reply:
             return None
         document = order_document(trees[0], served.knowledge)
         document["history"] = [_event(row) for row in await tx.fetch(SQL.history_of_order, key)]
-        decisions = await tx.fetch(SQL.explanations_of_order, key)
-        document["sourcing"] = [_decision(row, explained=explained) for row in decisions]
+        skus = {line.product_id: line.sku for line in trees[0].lines()}
+        document["sourcing"] = [
+            _decision(served, row, skus, explained=explained)
+            for row in await tx.fetch(SQL.explanations_of_order, key)
+        ]
         return document
 
     key = (order_id,)
@@ -87,7 +91,11 @@ def _event(row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
-def _decision(row: tuple[Any, ...], *, explained: bool) -> dict[str, Any]:
+def _decision(
+    served: Served, row: tuple[Any, ...], skus: dict[int, str], *, explained: bool
+) -> dict[str, Any]:
     choice_id, explanation, decided_at = row
-    shown = str(explanation) if explained else explanation
+    shown: Any = with_refs(explanation, served.knowledge.location_ref, skus)
+    if explained:
+        shown = " ".join(in_sentences(shown))
     return {"choice_id": choice_id, "decided_at": decided_at, "explanation": shown}
