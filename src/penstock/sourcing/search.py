@@ -2,7 +2,8 @@
 
 Given a set of open locations, each piece goes to the first one that covers it, in the order of how
 many pieces they cover; the cost of that is exact. Starts from a greedy cover, then tries to drop,
-swap and add locations, taking each improvement, for at most `MAX_EVALUATIONS`. Deterministic.
+swap and add locations, taking each improvement, for at most `MAX_EVALUATIONS`; at last single
+pieces move between the open locations as long as that saves carriage. Deterministic.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def search(problem: Searched) -> list[int]:
                 break
             if evaluations >= MAX_EVALUATIONS:
                 break
-    return best[1].tolist()
+    return _polish(problem, best[1]).tolist()
 
 
 def _greedy(problem: Searched, counts: NDArray[np.int64]) -> list[int]:
@@ -108,3 +109,43 @@ def _neighbours(
     if problem.max_parcels is None or len(opened) < problem.max_parcels:
         for other in fresh:
             yield sorted([*opened, other])
+
+
+def _polish(problem: Searched, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Move single pieces between the rows that send something, best saving first."""
+    chosen = chosen.copy()
+    pieces = np.flatnonzero(chosen != NOBODY)
+    rows = np.unique(chosen[pieces])
+    if len(rows) < 2:  # noqa: PLR2004 (a move needs two)
+        return chosen
+    covers = problem.covers[pieces][:, rows]
+    for _ in range(len(pieces)):
+        at = np.searchsorted(rows, chosen[pieces])
+        saving = _savings(problem, pieces, rows, at)
+        saving[~covers] = 0
+        piece, to = np.unravel_index(int(saving.argmax()), saving.shape)
+        if saving[piece, to] <= 0:
+            break
+        chosen[pieces[piece]] = rows[to]
+    return chosen
+
+
+def _savings(
+    problem: Searched, pieces: NDArray[np.intp], rows: NDArray[np.int64], at: NDArray[np.intp]
+) -> NDArray[np.int64]:
+    """Return what moving each piece to each row would save, minor units."""
+    every = np.arange(len(rows))
+    weights = np.bincount(at, problem.weights_g[pieces], len(rows)).astype(np.int64)
+    counts = np.bincount(at, minlength=len(rows))
+    band, handling = problem.band[rows], problem.keys[rows] >> _HANDLING_SHIFT
+    of_piece = problem.weights_g[pieces]
+    now = problem.rate_card.carriage(weights)[band, every]
+    without = problem.rate_card.carriage(weights[at] - of_piece)[band[at], np.arange(len(at))]
+    empties = counts[at] == 1
+    saved = now[at] - np.where(empties, 0, without) + np.where(empties, handling[at], 0)
+    fuller = problem.rate_card.carriage(weights[None, :] + of_piece[:, None])
+    added = fuller[band[None, :], np.arange(len(at))[:, None], every[None, :]] - now[None, :]
+    opened = np.where(counts == 0, now + handling, 0)
+    saving = saved[:, None] - added - opened[None, :]
+    saving[np.arange(len(at)), at] = 0
+    return saving
