@@ -110,29 +110,31 @@ def test_a_stop_under_load_loses_and_doubles_nothing(database: str, tmp_path: Pa
     assert asyncio.run(_breaches(database, schema)) == 0
 
 
-def _grandchildren(process: Any, word: str) -> list[psutil.Process]:
-    """Return the processes below one whose command line has a word."""
-    found: list[psutil.Process] = []
+def _below(process: Any, word: str) -> set[int]:
+    """Return the ids of the processes below one whose command line has a word."""
+    found: set[int] = set()
     for child in psutil.Process(process.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if word in child.cmdline():
-                found.append(child)
+                found.add(child.pid)
     return found
+
+
+def _kill_and_wait_for_another(process: Any, word: str) -> None:
+    (old,) = _below(process, word)
+    os.kill(old, signal.SIGKILL)
+    wait_for(lambda: _below(process, word) - {old}, f"no new {word} process")
 
 
 def test_a_process_that_dies_is_started_again(database: str, tmp_path: Path) -> None:
     make_retailer(database, "killed")
     with serving("serve", database, "killed", tmp_path / "serve.log") as (client, process):
         client.post("/v1/stock", json=[count("P1", "L1", 100)])
-        worker = _grandchildren(process, "worker")[0]
-        api = _grandchildren(process, "api")[0]
-        worker.kill()
-        wait_for(lambda: _grandchildren(process, "worker") not in ([], [worker]), "no new worker")
+        _kill_and_wait_for_another(process, "worker")
         placed = client.post("/v1/orders", params={"wait": "none"}, json=order("w", ("P1", 1)))
         path = f"/v1/orders/{placed.json()['id']}"
         wait_for(lambda: client.get(path).json()["status"] == "allocated", "nobody decided")
-        api.kill()
-        wait_for(lambda: _grandchildren(process, "api") not in ([], [api]), "no new API process")
+        _kill_and_wait_for_another(process, "api")
         wait_for(lambda: _answers(client), "nobody answers")
         assert client.get(path).json()["status"] == "allocated"
         log = (tmp_path / "serve.log").read_text()
