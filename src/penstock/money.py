@@ -22,6 +22,20 @@ def check_currency(code: str) -> str:
     raise Refusal("invalid_currency", f"{code[:10]!r} is not an ISO 4217 code such as GBP.")
 
 
+def check_amount(amount_minor: int) -> int:
+    """Return the amount, or refuse with `amount_out_of_range` what no money column can hold."""
+    if abs(amount_minor) <= MAX_AMOUNT_MINOR:
+        return amount_minor
+    raise Refusal("amount_out_of_range", f"An amount is at most {MAX_AMOUNT_MINOR} minor units.")
+
+
+def check_price(unit_price: Decimal) -> Decimal:
+    """Return the price, or refuse with `amount_out_of_range` what is no number or too large."""
+    if unit_price.is_finite() and abs(unit_price) <= MAX_AMOUNT_MINOR:
+        return unit_price
+    raise Refusal("amount_out_of_range", f"A price is a number of at most {MAX_AMOUNT_MINOR}.")
+
+
 def share_minor(amount_minor: int, qty_from: int, qty_to: int, qty_total: int) -> int:
     """Return the part of an amount that units `qty_from` to `qty_to` of `qty_total` carry.
 

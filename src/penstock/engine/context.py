@@ -31,14 +31,21 @@ class Root(Protocol):
 
 
 class Context:
-    """One root in one pass: events wait in `queue`, changes and posts gather until written."""
+    """One root in one pass: events wait in `queue`, changes and posts gather until written.
+
+    `origin` is the event from outside that is being run, or that led to the inline one which is;
+    `deferred` are events from outside that have to wait for a pass of their own.
+    """
 
     __slots__ = (
+        "accepted_ids",
         "changes",
         "decided_events",
+        "deferred",
         "event",
         "fragments",
         "memo",
+        "origin",
         "queue",
         "refusal",
         "root",
@@ -53,7 +60,9 @@ class Context:
         self.root_kind = root_kind
         self.root: Any = root
         self.workflow = workflow
-        self.event = events[0]
+        self.event = self.origin = events[0]
+        self.accepted_ids = frozenset(event.id for event in events)
+        self.deferred: list[Event] = []
         self.queue: deque[Event] = deque(events)
         self.changes: list[Change] = []
         self.to_post: list[Event] = []

@@ -19,14 +19,20 @@ DELETE FROM inbox WHERE id = ANY(%s::uuid[])
 DELETE FROM work_note WHERE inbox_id = ANY(%s::uuid[])
 
 -- name: note_events
--- Notes the events a worker is about to run; committed before they run. Index: work_note_pkey.
+-- Notes the events a worker is about to run; committed before they run. Only the note after a
+-- death counts up: noting again, or beside another living worker, is no sign of anything.
+-- Indexes: inbox_pkey, work_note_pkey.
 INSERT INTO work_note AS n (inbox_id, backend_pid, backend_start, notes)
-SELECT u.id, a.pid, a.backend_start, 1
-FROM unnest(%s::uuid[]) AS u (id), pg_stat_activity a
-WHERE a.pid = %s
+SELECT i.id, a.pid, a.backend_start, 1
+FROM inbox i, pg_stat_activity a
+WHERE i.id = ANY(%s::uuid[]) AND a.pid = %s
+ORDER BY i.id
 ON CONFLICT (inbox_id) DO UPDATE
 SET backend_pid = excluded.backend_pid, backend_start = excluded.backend_start,
-    notes = n.notes + 1, noted_at = now()
+    notes = n.notes + CASE WHEN EXISTS (
+        SELECT 1 FROM pg_stat_activity b
+        WHERE b.pid = n.backend_pid AND b.backend_start = n.backend_start) THEN 0 ELSE 1 END,
+    noted_at = now()
 RETURNING inbox_id, notes
 
 -- name: notes_of_events

@@ -2,8 +2,9 @@
 
 Owns waves and batches. Contexts that matched the same rulesets run together, rule by rule. Groups
 run until they ask or end; then all asks of the wave are decided together by the function the pass
-was given, and the groups go on with their answers. Events emitted inline are the next wave. An
-event whose rulesets ask after the decision goes to the inbox, for a pass of its own.
+was given, and the groups go on with their answers. Events emitted inline are the next wave. What
+asks after the decision waits for a pass of its own: an event from outside stays with its sender,
+and those behind it too (`Context.deferred`); an inline one goes to the inbox.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ class Asking(Generic[AskT, AnswerT]):
 async def run_events(tx: Pass, contexts: Sequence[Context], decide: Decide) -> None:
     """Run every queued event of the contexts, in waves. Sets `tx.ask` for the rules.
 
-    A refused context is left as it is, with its `refusal`. What is not decided here (an event
-    that asks after the decision) is in `to_post`.
+    A refused context is left as it is, with its `refusal`. What asks after the decision is not
+    decided here: it is in `deferred` or `to_post`.
     """
     asking: Asking[Any, Any] = Asking(decide)
     tx.ask = asking.ask
@@ -106,7 +107,7 @@ def _groups(
         event = context.queue.popleft()
         matched = _match(context, event)
         if has_decided and any(ruleset.asks for ruleset in matched):
-            context.to_post.append(event)
+            _defer(context, event)
             continue
         if context.refusal is None:
             key = (context.workflow.id, event.name, *(id(ruleset) for ruleset in matched))
@@ -114,8 +115,19 @@ def _groups(
     return list(groups.values())
 
 
+def _defer(context: Context, event: Event) -> None:
+    context.decided_events.remove(event)
+    if event.id not in context.accepted_ids:
+        context.to_post.append(event)
+        return
+    context.deferred += [event, *context.queue]
+    context.queue.clear()
+
+
 def _match(context: Context, event: Event) -> tuple[Ruleset, ...]:
     context.event = event
+    if event.id in context.accepted_ids:
+        context.origin = event
     context.run_count += 1
     if context.run_count > MAX_EVENTS:
         context.fail(

@@ -66,7 +66,7 @@ async def claim_keys(
 ) -> dict[str, bytes | Refusal | None]:
     """Claim idempotency keys with their bodies' hashes; returns what is stored under each.
 
-    None: the key is ours, its answer is to be stored with `write_answers` in this pass. A key
+    None: the key is ours, and has to go to `write_answers` or `drop_keys` in this pass. A key
     with another body is refused with `idempotency_key_reused`.
     """
     wanted = dict(keys)
@@ -90,6 +90,12 @@ def _reused(key: str) -> Refusal:
         f"Idempotency key {key[:60]!r} was used for another request.",
         key=key[:200],
     )
+
+
+async def drop_keys(tx: Tx, keys: Sequence[str]) -> None:
+    """Give up keys claimed in this pass whose request was not decided: they may be used again."""
+    if keys:
+        await tx.execute(SQL.drop_keys, (list(keys),))
 
 
 async def write_answers(tx: Tx, answers: Sequence[tuple[str, bytes]]) -> None:

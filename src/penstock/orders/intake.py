@@ -5,6 +5,7 @@ stated quantity. Unknown fields are refused, so that a misspelt one is not lost 
 """
 
 import hashlib
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ from penstock.quantity import check_qty
 
 MAX_LINES = 1_000
 MAX_CHOICES = 50
+MAX_PARCELS = 1_000
 Ref = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
@@ -116,6 +118,17 @@ def body_hash(order: OrderInput) -> bytes:
     return hashlib.blake2b(_encode(order), digest_size=16).digest()
 
 
+_plain_encode = msgspec.json.Encoder().encode
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def check_text(order: OrderInput) -> None:
+    """Refuse with `invalid_order` text that no column can hold."""
+    body = _plain_encode(order)
+    if b"\\u0000" in body and _NUL.search(body):
+        raise Refusal("invalid_order", "An order cannot hold the character NUL.")
+
+
 def choices_of(order: OrderInput) -> list[ChoiceInput]:
     """Return the order's choices, the shorthand written out; refuses what cannot be an order."""
     if order.choices and order.lines:
@@ -153,10 +166,14 @@ def _check_choice(choice: ChoiceInput) -> None:
         raise Refusal(
             "invalid_order", "A collection needs a pick-up location.", field="pickup_location"
         )
-    if choice.max_parcels is not None and choice.max_parcels < 1:
-        raise Refusal("invalid_order", "At least one parcel is needed.", field="max_parcels")
+    if choice.max_parcels is not None and not 1 <= choice.max_parcels <= MAX_PARCELS:
+        message = f"At least 1 parcel is needed, and at most {MAX_PARCELS} are possible."
+        raise Refusal("invalid_order", message, field="max_parcels")
+    if choice.promised_at is not None and choice.promised_at.tzinfo is None:
+        raise Refusal("invalid_order", "`promised_at` needs a time zone.", field="promised_at")
     for line in choice.lines:
         check_qty(line.qty, least=1, field="qty")
+        money.check_price(line.unit_price)
         if line.per_qty < 1:
             raise Refusal("invalid_order", "A price is per 1 or more.", field="per_qty")
         if line.state != "open" and line.location is None:
@@ -185,7 +202,7 @@ def amounts(line: LineInput) -> tuple[int, bytes]:
 
 def total_minor(amount_minor: int, line: LineInput) -> int:
     """Return what a line adds to the order's total: price, charges, discounts, taxes on top."""
-    return (
+    return money.check_amount(
         amount_minor
         + sum(charge.amount_minor for charge in line.charges)
         - sum(discount.amount_minor for discount in line.discounts)

@@ -24,6 +24,10 @@ SELECT key, body_hash, answer FROM idempotency WHERE key = ANY(%s)
 UPDATE idempotency i SET answer = u.answer::json
 FROM unnest(%s::text[], %s::text[]) AS u (key, answer) WHERE i.key = u.key
 
+-- name: drop_keys
+-- Gives up keys claimed in the same pass. Index: idempotency_pkey.
+DELETE FROM idempotency WHERE key = ANY(%s)
+
 -- name: lock_orders_waiting
 -- Locks orders by id for a request, waiting for whoever holds them. Index: orders_pkey.
 SELECT id, channel_id, ref, type, workflow_id, status, currency, customer_id, placed_at,

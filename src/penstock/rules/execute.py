@@ -31,7 +31,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class RefusedInPassError(Exception):
-    """Contexts were refused: the pass is rolled back and run again without their events."""
+    """Contexts were refused: the pass is rolled back and run again without their events.
+
+    `refusals` are by the id of the event from outside that was refused.
+    """
 
     def __init__(self, refusals: Mapping[str, Refusal]) -> None:
         super().__init__(f"{len(refusals)} refused")
@@ -60,14 +63,17 @@ def context_of(tx: Pass, order: Order, events: Sequence[Event]) -> Context:
 
 
 async def run_and_write(tx: Pass, contexts: Sequence[Context]) -> None:
-    """Run the contexts' events and write everything; raises `RefusedInPassError` for refusals."""
+    """Run the contexts' events and write everything; raises `RefusedInPassError` for refusals.
+
+    Events in a context's `deferred` were not run and are the caller's to keep.
+    """
     terms = tx.knowledge.terms(tx.now)
 
     async def decide_asks(asks: list[Any]) -> list[Any]:
         return await decide(tx, asks, terms)
 
     await run_events(tx, contexts, decide_asks)
-    refusals = {c.event.id: c.refusal for c in contexts if c.refusal is not None}
+    refusals = {c.origin.id: c.refusal for c in contexts if c.refusal is not None}
     if refusals:
         raise RefusedInPassError(refusals)
     await write_orders(tx, [context.root for context in contexts])

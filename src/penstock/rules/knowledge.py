@@ -148,10 +148,10 @@ class Knowledge:
         """Ask the database once for SKUs that are not known yet: they may have been made since."""
         lacking: dict[int, set[str]] = {}
         for order in orders:
-            channel_id = self.channels.by_ref.get(order.channel)
-            if channel_id is None:
+            try:
+                catalogue_id = self.channels.catalogue_id(self.channel_id(order.channel))
+            except Refusal:  # the order's own affair, when it is made
                 continue
-            catalogue_id = self.channels.catalogue_id(channel_id)
             known = self.products.by_sku(catalogue_id)
             for lines in (order.lines, *(choice.lines for choice in order.choices)):
                 skus = {line.sku for line in lines if line.sku not in known}

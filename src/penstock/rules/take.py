@@ -17,26 +17,29 @@ from penstock.customers.store import find_customers
 from penstock.engine import inbox
 from penstock.engine.context import Context
 from penstock.engine.inbox import Event
-from penstock.errors import Refusal
+from penstock.errors import Refusal, Transient
 from penstock.ids import new_id
-from penstock.orders.commands import Claim, claim_keys, claim_refs, write_answers
+from penstock.orders.commands import Claim, claim_keys, claim_refs, drop_keys, write_answers
 from penstock.orders.intake import (
     ChoiceInput,
     LineInput,
     OrderInput,
     amounts,
     body_hash,
+    check_text,
     choices_of,
     total_minor,
 )
 from penstock.orders.model import Choice, Destination, Line, Order
 from penstock.orders.store import write_orders
 from penstock.passes import Pass
+from penstock.rules.dead_letters import bury_refused
 from penstock.rules.documents import order_document
 from penstock.rules.execute import RefusedInPassError, context_of, load_trees, run_and_write
 from penstock.rules.knowledge import Knowledge
 
 _encode = msgspec.json.Encoder().encode
+MAX_PASSES = 100
 NOWHERE = Destination(latitude=0.0, longitude=0.0)
 
 
@@ -63,43 +66,68 @@ Result = bytes | Refusal
 
 
 class _Group(msgspec.Struct):
-    """A group on its way through a pass: results by place, contexts, and places of orders."""
+    """A group on its way through a pass: results by place, contexts, and places of orders.
+
+    `later` are places that wait for the next pass: a key that another item of the group has, or
+    an event behind one of the same order that has asked stock already.
+    """
 
     items: Sequence[Work]
     results: dict[int, Result] = {}
+    later: set[int] = set()
+    keys: set[str] = set()
     orders: dict[int, Order] = {}
     existing: dict[int, str] = {}
     contexts: dict[str, Context] = {}
     event_places: dict[str, int] = {}
+    created_places: dict[str, int] = {}
     due: list[str] = []
 
     def due_ids(self, contexts: Sequence[Context]) -> list[str]:
         """Return the ids of the inbox's events that were decided with the group."""
-        posted = {event.id for context in contexts for event in context.to_post}
-        return [event_id for event_id in self.due if event_id not in posted]
+        deferred = {event.id for context in contexts for event in context.deferred}
+        return [event_id for event_id in self.due if event_id not in deferred]
+
+
+class _RefusedItemsError(Exception):
+    """Items were refused, by place, and events that waited before them, by event id."""
+
+    def __init__(self, refusals: Mapping[int, Refusal], waiting: Mapping[str, Refusal]) -> None:
+        super().__init__(f"{len(refusals)} refused")
+        self.refusals = dict(refusals)
+        self.waiting = dict(waiting)
 
 
 async def take(knowledge: Knowledge, items: Sequence[Work]) -> list[Result]:
-    """Take in and decide a group as one pass; returns a document (JSON) or refusal per item.
+    """Take in and decide a group; returns a document (JSON) or a refusal per item.
+
+    Mostly one pass. What one pass cannot decide (an order asks stock once in it) takes another.
 
     Refusals: those of `orders.intake`, `unknown_channel`, `unknown_sku`, `unknown_location`,
     `unknown_customer`, `order_ref_taken`, `idempotency_key_reused`, `unknown_order`,
     `not_allowed_in_status`, and what rules refuse.
     """
-    refused: dict[int, Refusal] = {}
-    while True:
+    results: dict[int, Result] = {}
 
-        async def work(tx: Pass) -> list[Result]:
-            return await _take(tx, items, refused)
+    async def work(tx: Pass) -> dict[int, Result]:
+        return await _take(tx, items, results)
 
+    for _ in range(len(items) + MAX_PASSES):
         try:
-            return await knowledge.run_pass("orders", work)
-        except RefusedInPassError as again:
-            refused.update({int(place): refusal for place, refusal in again.refusals.items()})
+            results = await knowledge.run_pass("orders", work)
+        except _RefusedItemsError as refused:
+            results = results | refused.refusals
+            await bury_refused(knowledge, refused.waiting)
+        if len(results) == len(items):
+            return [results[place] for place in range(len(items))]
+    raise Transient("too much waits to be decided before this; try again")
 
 
-async def _take(tx: Pass, items: Sequence[Work], refused: Mapping[int, Refusal]) -> list[Result]:
-    group = _Group(items, results=dict(refused))
+async def _take(
+    tx: Pass, items: Sequence[Work], results: Mapping[int, Result]
+) -> dict[int, Result]:
+    """Decide in one pass what has no result yet; returns the results there are then."""
+    group = _Group(items, results=dict(results))
     await _answer_known_keys(tx, group)
     await _make_orders(tx, group)
     await _claim_refs(tx, group)
@@ -107,42 +135,41 @@ async def _take(tx: Pass, items: Sequence[Work], refused: Mapping[int, Refusal])
     now = list(group.contexts.values())
     try:
         await run_and_write(tx, now)
-    except RefusedInPassError:
-        raise _by_place(group) from None
+    except RefusedInPassError as refused:
+        raise _by_place(group, refused.refusals) from None
     _refuse_unhandled(group)
+    deferred = [event.id for context in now for event in context.deferred]
+    group.later |= {group.event_places[one] for one in deferred if one in group.event_places}
     await inbox.remove(tx, group.due_ids(now))
     await _take_in_only(tx, group)
     await _answer(tx, group)
-    return [group.results[place] for place in range(len(items))]
+    return group.results
 
 
-def _by_place(group: _Group) -> RefusedInPassError:
-    """Return the refusals of the group's contexts under the places of their items."""
-    places: dict[str, Refusal] = {}
-    for context in group.contexts.values():
-        if context.refusal is None:
-            continue
-        for place, order_id in (*_order_ids(group), *group.existing.items()):
-            if order_id == context.root.id:
-                places[str(place)] = context.refusal
-    return RefusedInPassError(places)
-
-
-def _order_ids(group: _Group) -> list[tuple[int, str]]:
-    return [(place, order.id) for place, order in group.orders.items()]
+def _by_place(group: _Group, refusals: Mapping[str, Refusal]) -> _RefusedItemsError:
+    """Return refusals of events under the places of their items, those of the inbox apart."""
+    places = group.event_places | group.created_places
+    return _RefusedItemsError(
+        {places[one]: refusal for one, refusal in refusals.items() if one in places},
+        {one: refusal for one, refusal in refusals.items() if one not in places},
+    )
 
 
 def _open_places(group: _Group) -> list[int]:
-    return [place for place in range(len(group.items)) if place not in group.results]
+    places = range(len(group.items))
+    return [one for one in places if one not in group.results and one not in group.later]
 
 
 async def _answer_known_keys(tx: Pass, group: _Group) -> None:
-    keys: list[tuple[str, bytes]] = []
+    keys: dict[str, bytes] = {}
     for place in _open_places(group):
         item = group.items[place]
-        if item.key is not None:
-            keys.append((item.key, _hash(item)))
-    stored = await claim_keys(tx, keys)
+        if item.key in keys:
+            group.later.add(place)
+        elif item.key is not None:
+            keys[item.key] = _hash(item)
+    stored = await claim_keys(tx, list(keys.items()))
+    group.keys = {key for key, answer in stored.items() if answer is None}
     for place in _open_places(group):
         item = group.items[place]
         known = stored.get(item.key) if item.key is not None else None
@@ -164,7 +191,12 @@ async def _make_orders(tx: Pass, group: _Group) -> None:
     for place in places:
         item = group.items[place]
         if isinstance(item, NewOrder):
-            inputs[place] = item.order
+            try:
+                check_text(item.order)
+            except Refusal as refusal:
+                group.results[place] = refusal
+            else:
+                inputs[place] = item.order
     refs = sorted({order.customer for order in inputs.values() if order.customer})
     customers = await find_customers(tx, refs)
     await tx.knowledge.learn_skus(tx, inputs.values())
@@ -300,7 +332,8 @@ async def _claim_refs(tx: Pass, group: _Group) -> None:
     for place, order in group.orders.items():
         item = group.items[place]
         if isinstance(item, NewOrder) and item.wait:
-            group.contexts[order.id] = _created(tx, order, item.order)
+            context = group.contexts[order.id] = _created(tx, order, item.order)
+            group.created_places[context.event.id] = place
 
 
 def _created(tx: Pass, order: Order, asked: OrderInput) -> Context:
@@ -348,17 +381,17 @@ def unknown_order(order_id: str) -> Refusal:
 
 def _refuse_unhandled(group: _Group) -> None:
     """Refuse requests that the status does not allow; nothing of them is written."""
-    refusals: dict[str, Refusal] = {}
+    refusals: dict[int, Refusal] = {}
     for context in group.contexts.values():
         for event in context.unhandled:
             place = group.event_places.get(event.id)
             if place is not None:
                 message = f"{event.name} is not possible while the order is {context.root.status}."
-                refusals[str(place)] = Refusal(
+                refusals[place] = Refusal(
                     "not_allowed_in_status", message, status=context.root.status
                 )
     if refusals:
-        raise RefusedInPassError(refusals)
+        raise _RefusedItemsError(refusals, {})
 
 
 async def _take_in_only(tx: Pass, group: _Group) -> None:
@@ -387,13 +420,10 @@ async def _answer(tx: Pass, group: _Group) -> None:
         if order_id not in documents:
             documents[order_id] = _encode(order_document(trees[order_id], tx.knowledge))
         group.results[place] = documents[order_id]
-    await write_answers(
-        tx,
-        [
-            (item.key, body)
-            for place, item in enumerate(group.items)
-            if item.key is not None
-            and isinstance(body := group.results[place], bytes)
-            and (place in group.orders or place in group.existing)
-        ],
-    )
+    answers = {
+        item.key: body
+        for place, item in enumerate(group.items)
+        if item.key in group.keys and isinstance(body := group.results.get(place), bytes)
+    }
+    await write_answers(tx, list(answers.items()))
+    await drop_keys(tx, sorted(group.keys - answers.keys()))

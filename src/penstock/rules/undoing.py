@@ -138,15 +138,16 @@ def _to_cancel(context: Context) -> list[tuple[Line, int]]:
     open_qty = {line.ref: line.qty_allocated + line.qty_unsourced for line in order.lines()}
     lines = {line.ref: line for line in order.lines()}
     asked = context.event.payload.get("lines")
-    wanted = (
-        open_qty.items()
-        if asked is None
-        else [(one["ref"], one.get("qty") or open_qty.get(one["ref"], 0)) for one in asked]
-    )
+    parts = [(ref, None) for ref in lines] if asked is None else _asked_parts(asked)
     result: list[tuple[Line, int]] = []
-    for ref, qty in wanted:
+    for ref, part in parts:
         if ref not in lines:
             context.fail(Refusal("unknown_line", f"The order has no line {ref!r}.", line=ref))
+            return []
+        qty = open_qty[ref] if part is None else part
+        if not isinstance(qty, int) or qty < (part is not None):
+            message = f"{qty!r} of line {ref!r} cannot be cancelled; it takes 1 or more."
+            context.fail(Refusal("quantity_out_of_range", message, line=ref, field="qty"))
             return []
         if qty > open_qty[ref]:
             message = f"Only {open_qty[ref]} of line {ref!r} can still be cancelled."
@@ -158,6 +159,14 @@ def _to_cancel(context: Context) -> list[tuple[Line, int]]:
     if not result:
         context.fail(Refusal("not_cancellable", "Nothing is left that could be cancelled."))
     return result
+
+
+def _asked_parts(asked: Any) -> list[tuple[Any, Any]]:
+    """Return (line ref, quantity; None: all that is open) as the event's payload has them."""
+    if not isinstance(asked, list):
+        return [(None, None)]
+    parts: list[Any] = asked
+    return [(p.get("ref"), p.get("qty")) if isinstance(p, dict) else (None, None) for p in parts]
 
 
 def _cancel_line(order: Order, line: Line, qty: int, back: GivenBack) -> None:

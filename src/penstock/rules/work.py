@@ -20,6 +20,7 @@ from penstock.engine import inbox
 from penstock.engine.inbox import SQL, Event
 from penstock.errors import Refusal, Transient
 from penstock.passes import Pass
+from penstock.rules.dead_letters import bury, bury_refused
 from penstock.rules.execute import RefusedInPassError, context_of, load_trees, run_and_write
 from penstock.rules.knowledge import Knowledge
 
@@ -29,10 +30,14 @@ _log = structlog.get_logger(__name__)
 
 
 class Batch(msgspec.Struct):
-    """Roots to run together, and the ids of their due events as they were noted."""
+    """Roots to run together, and the ids of their due events as they were noted.
+
+    With `first_only` each root's oldest due event is run, and those behind it are left.
+    """
 
     root_ids: list[str]
     event_ids: list[str]
+    first_only: bool = False
 
 
 async def run_due(knowledge: Knowledge, backend_pid: int, limit: int = MAX_BATCH) -> int:
@@ -67,7 +72,7 @@ async def _bury_killers(knowledge: Knowledge, events: list[Event]) -> None:
         killers = {row[0] for row in rows if row[1] >= MAX_NOTES and not row[2]}
         text = f"{MAX_NOTES} workers died while they ran this event"
         for event_id in sorted(killers):
-            await _bury(tx, knowledge, event_id, text, "")
+            await bury(tx, knowledge, event_id, text, "")
         return killers
 
     killers = await knowledge.database.run(knowledge.schema, work)
@@ -108,7 +113,10 @@ async def _note(knowledge: Knowledge, batch: Batch, backend_pid: int) -> None:
 
 
 async def _run(knowledge: Knowledge, batch: Batch) -> None:
-    """Run a batch; on failure its halves; a single failing root's events become dead letters."""
+    """Run a batch; on failure its halves, then one root's first event, which is buried if it fails.
+
+    Transient errors leave the batch for later; refused events are buried, the others run again.
+    """
 
     async def work(tx: Pass) -> None:
         await _decide(tx, batch)
@@ -116,7 +124,7 @@ async def _run(knowledge: Knowledge, batch: Batch) -> None:
     try:
         await knowledge.run_pass("worker", work)
     except RefusedInPassError as refused:
-        await _bury_refused(knowledge, refused)
+        await bury_refused(knowledge, refused.refusals)
         await _run(knowledge, batch)
     except Transient:
         _log.warning("batch left for later", roots=len(batch.root_ids))
@@ -125,6 +133,8 @@ async def _run(knowledge: Knowledge, batch: Batch) -> None:
             half = len(batch.root_ids) // 2
             await _run(knowledge, Batch(batch.root_ids[:half], []))
             await _run(knowledge, Batch(batch.root_ids[half:], []))
+        elif not batch.first_only:
+            await _run(knowledge, Batch(batch.root_ids, [], first_only=True))
         else:
             await _bury_root(knowledge, batch.root_ids[0], error)
 
@@ -137,20 +147,13 @@ async def _decide(tx: Pass, batch: Batch) -> None:
     events: dict[str, list[Event]] = {}
     for event in due:
         events.setdefault(event.root_id, []).append(event)
-    contexts = [context_of(tx, o, events[o.id]) for o in orders if o.id in events]
+    most = 1 if batch.first_only else None
+    contexts = [context_of(tx, o, events[o.id][:most]) for o in orders if o.id in events]
     if not contexts:
         return
     await run_and_write(tx, contexts)
-    posted = {event.id for context in contexts for event in context.to_post}
-    await inbox.remove(tx, [event.id for event in due if event.id not in posted])
-
-
-async def _bury_refused(knowledge: Knowledge, refused: RefusedInPassError) -> None:
-    async def work(tx: Tx) -> None:
-        for event_id, refusal in refused.refusals.items():
-            await _bury(tx, knowledge, event_id, f"{refusal.code}: {refusal.message}", "")
-
-    await knowledge.database.run(knowledge.schema, work)
+    decided = (event for context in contexts for event in context.decided_events)
+    await inbox.remove(tx, [event.id for event in decided])
 
 
 async def _bury_root(knowledge: Knowledge, root_id: str, error: Exception) -> None:
@@ -161,12 +164,6 @@ async def _bury_root(knowledge: Knowledge, root_id: str, error: Exception) -> No
         due = await inbox.due_events_of_roots(tx, [root_id], knowledge.clock.now())
         if due:
             text = f"{error.code}: {error}" if isinstance(error, Refusal) else repr(error)
-            await _bury(tx, knowledge, due[0].id, text, lines)
+            await bury(tx, knowledge, due[0].id, text, lines)
 
     await knowledge.database.run(knowledge.schema, work)
-
-
-async def _bury(tx: Tx, knowledge: Knowledge, event_id: str, error: str, lines: str) -> None:
-    await tx.execute(SQL.bury_event, (error, lines, knowledge.clock.now(), event_id))
-    await inbox.remove(tx, [event_id])
-    _log.error("dead letter", event=event_id, error=error)
