@@ -203,14 +203,18 @@ def test_what_may_succeed_later_says_when_to_come_back() -> None:
 
 
 def codes_in_source() -> set[str]:
-    """Return the code of every refusal and problem that the package makes."""
+    """Return the code of every refusal and problem that the package makes.
+
+    A code that is put together counts as what it begins with, such as `unknown_`.
+    """
     codes: set[str] = set()
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call):
                 continue
             if getattr(node.func, "id", "") in {"Refusal", "Problem"}:
-                texts = (a.value for a in node.args[:2] if isinstance(a, ast.Constant))
+                values = (value for a in node.args[:2] for value in ast.walk(a))
+                texts = [v.value for v in values if isinstance(v, ast.Constant)]
                 codes |= {t for t in texts if isinstance(t, str) and t.isidentifier()}
     return codes
 
@@ -223,8 +227,11 @@ def documented() -> dict[str, str]:
 
 
 def test_every_code_is_documented_and_every_documented_code_exists() -> None:
-    assert codes_in_source() - documented().keys() == set()
-    assert documented().keys() - codes_in_source() == set()
+    codes = codes_in_source()
+    beginnings = tuple(code for code in codes if code.endswith("_"))
+    assert codes - set(beginnings) - documented().keys() == set()
+    stale = {code for code in documented().keys() - codes if not code.startswith(beginnings)}
+    assert not stale
 
 
 def test_the_reference_has_the_statuses_of_the_table() -> None:

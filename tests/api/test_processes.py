@@ -111,9 +111,9 @@ def test_a_stop_under_load_loses_and_doubles_nothing(database: str, tmp_path: Pa
 
 
 def _below(process: Any, word: str) -> set[int]:
-    """Return the ids of the processes below one whose command line has a word."""
+    """Return the ids of the children of a process whose command line has a word."""
     found: set[int] = set()
-    for child in psutil.Process(process.pid).children(recursive=True):
+    for child in psutil.Process(process.pid).children():
         with contextlib.suppress(psutil.NoSuchProcess):
             if word in child.cmdline():
                 found.add(child.pid)

@@ -22,7 +22,7 @@ from penstock.network.commands import switch_locations, switch_networks
 from penstock.network.model import SwitchInput
 
 _encode = msgspec.json.Encoder().encode
-Verb = Callable[[Tx, Sequence[SwitchInput], datetime], Awaitable[None]]
+Verb = Callable[[Tx, Sequence[SwitchInput], datetime], Awaitable[Sequence[str | Refusal]]]
 
 
 class SwitchBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,16 +50,14 @@ async def switch_network(served: Served, ref: str, service: str, request: Reques
 def _asked(ref: str, service: str, request: Request) -> SwitchInput:
     refuse_nul(request.body)
     asked = read_json(_body, request.body)
-    for field in ("since", "until"):
-        instant: datetime | None = getattr(asked, field)
-        if instant is not None and instant.tzinfo is None:
-            raise Refusal("instant_unusable", "An instant needs a time zone.", field=field)
     return SwitchInput(ref, service, asked.on, asked.since, asked.until, asked.reason)
 
 
 async def _switch(served: Served, verb: Verb, switch: SwitchInput) -> Reply:
     async def work(tx: Tx) -> None:
-        await verb(tx, [switch], served.knowledge.clock.now())
+        (result,) = await verb(tx, [switch], served.knowledge.clock.now())
+        if isinstance(result, Refusal):
+            raise result
 
     await served.database.run(served.schema, work)
     document = {
