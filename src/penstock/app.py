@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -72,7 +73,11 @@ class Account(msgspec.Struct):
 
 
 async def open_account(
-    conninfo: str, name: str, clock: Clock | None = None, pool_size: int = 8
+    conninfo: str,
+    name: str,
+    clock: Clock | None = None,
+    pool_size: int = 8,
+    group_max_orders: int = 1_000,
 ) -> Account:
     """Open an account for this process; returns once its index is loaded and followed."""
     schema = schema_of(name)
@@ -107,6 +112,8 @@ async def open_account(
     await knowledge.refresh_capacity()
     tasks.append(asyncio.create_task(availability[0].run(stop)))
     tasks.append(asyncio.create_task(_watch_capacity(knowledge, stop)))
+    for task in tasks:
+        task.add_done_callback(_stop_process_if_broken)
     return Account(
         name=name,
         schema=schema,
@@ -115,7 +122,7 @@ async def open_account(
         knowledge=knowledge,
         follower=follower,
         availability=availability[0],
-        grouping=Grouping(knowledge),
+        grouping=Grouping(knowledge, group_max_orders),
         stop=stop,
         tasks=tasks,
     )
@@ -143,8 +150,17 @@ def _calm_collector() -> None:
     gc.set_threshold(100_000, 20, 50)
 
 
+def _stop_process_if_broken(task: asyncio.Task[None]) -> None:
+    """Stop this process cleanly if a task that keeps it fresh has failed: it would answer stale."""
+    if task.cancelled() or task.exception() is None:
+        return
+    _log.critical("a task failed; this process stops", exc_info=task.exception())
+    signal.raise_signal(signal.SIGTERM)
+
+
 async def _prepare(tx: Tx) -> None:
-    """Store the workflows that come with Penstock, if this version of them is not there yet."""
+    """Make partitions ahead, and store the workflows that come with Penstock where they lack."""
+    await _make_partitions(tx)
     rules = load_rules()
     for text in shipped_documents():
         await put_workflow(tx, text, rules)

@@ -180,7 +180,12 @@ def application() -> Application:
 
 
 async def _open(config: Config) -> Account:
-    return await open_account(connect(config), config.account, pool_size=config.pool_size)
+    return await open_account(
+        connect(config),
+        config.account,
+        pool_size=config.pool_size,
+        group_max_orders=config.group_max_orders,
+    )
 
 
 def run_worker_process(config: Config) -> None:

@@ -1,7 +1,8 @@
 """Partitions by month of the high-volume history: journal, events, traces, sourcing decisions.
 
-Owns making them ahead, beside a default one that takes whatever falls outside. Pruning drops
-whole partitions and comes with its own command. What has to be unique is never partitioned.
+Owns making them ahead, beside a default one that takes whatever falls outside: a month whose first
+rows are in the default partition already stays there. Pruning drops whole partitions and comes
+with its own command. What has to be unique is never partitioned.
 """
 
 from __future__ import annotations
@@ -12,21 +13,37 @@ from penstock.db import Tx
 
 TABLES = ("journal", "event", "trace", "sourcing_decision")
 MONTHS_AHEAD = 2
+_LOCK = 8_307_411_905_118_002  # serialises those who make partitions
+_TAKEN = {
+    table: f"SELECT 1 FROM {table}_default "  # noqa: S608 (our own names)
+    "WHERE recorded_at >= %s AND recorded_at < %s LIMIT 1".encode()
+    for table in TABLES
+}
+_IS_THERE = b"SELECT 1 FROM pg_class WHERE oid = to_regclass(%s)"
 
 
 async def make_partitions(tx: Tx, today: date) -> None:
     """Make the partitions of this month and the next ones where they are missing."""
-    month = today.replace(day=1)
-    for _ in range(MONTHS_AHEAD + 1):
-        after = _next_month(month)
-        for table in TABLES:
-            name = f"{table}_{month:%Y_%m}"
-            if not await tx.fetch(b"SELECT 1 FROM pg_class WHERE oid = to_regclass(%s)", (name,)):
-                await tx.script(
-                    f"CREATE TABLE {name} PARTITION OF {table} "
-                    f"FOR VALUES FROM ('{month}') TO ('{after}')"
-                )
-        month = after
+    months = [today.replace(day=1)]
+    for _ in range(MONTHS_AHEAD):
+        months.append(_next_month(months[-1]))
+    wanted = [(table, month) for month in months for table in TABLES]
+    missing = [one for one in wanted if not await tx.fetch(_IS_THERE, (_name(*one),))]
+    if not missing:
+        return
+    await tx.fetch(b"SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    for table, month in missing:
+        bounds = (month, _next_month(month))
+        is_there = await tx.fetch(_IS_THERE, (_name(table, month),))
+        if not is_there and not await tx.fetch(_TAKEN[table], bounds):
+            await tx.script(
+                f"CREATE TABLE {_name(table, month)} PARTITION OF {table} "
+                f"FOR VALUES FROM ('{bounds[0]}') TO ('{bounds[1]}')"
+            )
+
+
+def _name(table: str, month: date) -> str:
+    return f"{table}_{month:%Y_%m}"
 
 
 def _next_month(month: date) -> date:

@@ -98,27 +98,39 @@ def _partition(least: NDArray[np.int64], tie: NDArray[np.int64], count: int) -> 
     total_tie = np.zeros((demands, size), dtype=np.int64)
     first = np.zeros((demands, size), dtype=np.int64)
     total[:, 0] = 0
-    for whole, subsets in submasks(count):
-        rest = whole ^ subsets
-        cost = least[:, subsets] + total[:, rest]
-        minimum = cost.min(axis=1)
-        ties = np.where(cost == minimum[:, None], tie[:, subsets] + total_tie[:, rest], NONE)
-        chosen = ties.argmin(axis=1)
-        total[:, whole] = np.minimum(minimum, NONE)
-        total_tie[:, whole] = np.take_along_axis(ties, chosen[:, None], axis=1)[:, 0]
-        first[:, whole] = np.where(minimum < NONE, subsets[chosen], 0)
+    for wholes, subsets, rests in layers(count):
+        cost = least[:, subsets] + total[:, rests]
+        minimum = cost.min(axis=2)
+        ties = np.where(cost == minimum[:, :, None], tie[:, subsets] + total_tie[:, rests], NONE)
+        chosen = ties.argmin(axis=2)
+        total[:, wholes] = np.minimum(minimum, NONE)
+        total_tie[:, wholes] = np.take_along_axis(ties, chosen[:, :, None], axis=2)[:, :, 0]
+        picked = subsets[np.arange(len(wholes))[None, :], chosen]
+        first[:, wholes] = np.where(minimum < NONE, picked, 0)
     return Best(least, tie, total, first)
 
 
+Layer = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+
+
 @lru_cache(maxsize=16)
-def submasks(count: int) -> list[tuple[int, NDArray[np.int64]]]:
-    """Return for each subset of `count` items its subsets with its lowest item, largest first."""
-    result: list[tuple[int, NDArray[np.int64]]] = []
+def layers(count: int) -> list[Layer]:
+    """Return the subsets of `count` items by size, with their subsets and what these leave.
+
+    Only subsets that hold the whole's lowest item, largest first.
+    """
     every = np.arange(1 << count, dtype=np.int64)
-    for whole in range(1, 1 << count):
-        low = whole & -whole
-        inside = every[(every & ~whole == 0) & (every & low != 0)]
-        result.append((whole, inside[::-1].copy()))
+    result: list[Layer] = []
+    for size in range(1, count + 1):
+        wholes = [whole for whole in range(1, 1 << count) if whole.bit_count() == size]
+        subsets = np.array(
+            [
+                every[(every & ~whole == 0) & (every & (whole & -whole) != 0)][::-1]
+                for whole in wholes
+            ]
+        )
+        column = np.array(wholes, dtype=np.int64)
+        result.append((column, subsets, column[:, None] ^ subsets))
     return result
 
 
@@ -127,37 +139,43 @@ def _bits(count: int) -> NDArray[np.int64]:
     return (np.arange(1 << count) >> np.arange(count)[:, None]) & 1
 
 
-def cost_of(total: int) -> int:
-    """Return the cost in minor units that a total carries."""
-    return int(total) >> _PARCEL_BITS
-
-
-def with_at_most(best: Best, place: int, count: int, parcels: int) -> tuple[int, list[int]]:
-    """Return the largest subset that so few parcels can carry, least cost, and its partition.
-
-    Largest by number of items. For one demand of a batch; a parcel more is a dimension more.
-    """
-    size = 1 << count
-    layers = [[NONE] * size]
-    layers[0][0] = np.int64(0)
-    chosen: list[list[int]] = [[0] * size]
-    least = best.cost[place]
-    for _ in range(min(parcels, count)):
-        before = np.array(layers[-1], dtype=np.int64)
-        layer, picks = list(layers[-1]), [0] * size
-        for whole, subsets in submasks(count):
-            costs = least[subsets] + before[whole ^ subsets]
-            pick = int(costs.argmin())
-            if costs[pick] < layer[whole]:
-                layer[whole], picks[whole] = costs[pick], int(subsets[pick])
-        layers.append(layer)
-        chosen.append(picks)
-    reachable = [s for s in range(size) if layers[-1][s] < NONE]
-    target = min(reachable, key=lambda s: (-s.bit_count(), layers[-1][s], s))
+def cheapest_partition(best: Best, place: int, count: int) -> list[int]:
+    """Return the subsets that carry all items of one demand of a batch at least cost."""
     partition: list[int] = []
-    rest = target
-    for layer in range(len(layers) - 1, 0, -1):
-        if rest and layers[layer][rest] < layers[layer - 1][rest]:
-            partition.append(chosen[layer][rest])
-            rest ^= chosen[layer][rest]
-    return target, partition
+    rest = (1 << count) - 1
+    while rest:
+        subset = int(best.first[place, rest])
+        partition.append(subset)
+        rest ^= subset
+    return partition
+
+
+def bounded_partition(best: Best, place: int, count: int, parcels: int) -> list[int]:
+    """Return the subsets that carry most items in so few parcels, of these at least cost.
+
+    For one demand of a batch: layer n of the programme is what n parcels can carry.
+    """
+    least = best.cost[place]
+    totals = [np.full(1 << count, NONE, dtype=np.int64)]
+    totals[0][0] = 0
+    firsts: list[NDArray[np.int64]] = []
+    for _ in range(min(parcels, count)):
+        before = totals[-1]
+        total, first = before.copy(), np.zeros(1 << count, dtype=np.int64)
+        for wholes, subsets, rests in layers(count):
+            cost = least[subsets] + before[rests]
+            chosen = cost.argmin(axis=1)
+            lowest = np.take_along_axis(cost, chosen[:, None], axis=1)[:, 0]
+            is_less = lowest < total[wholes]
+            total[wholes[is_less]] = lowest[is_less]
+            first[wholes[is_less]] = subsets[np.flatnonzero(is_less), chosen[is_less]]
+        totals.append(total)
+        firsts.append(first)
+    reachable = np.flatnonzero(totals[-1] < NONE).tolist()
+    rest = min(reachable, key=lambda s: (-s.bit_count(), totals[-1][s], s))
+    partition: list[int] = []
+    for number in range(len(firsts), 0, -1):
+        if rest and totals[number][rest] < totals[number - 1][rest]:
+            partition.append(int(firsts[number - 1][rest]))
+            rest ^= partition[-1]
+    return partition

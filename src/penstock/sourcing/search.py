@@ -1,14 +1,12 @@
 """Demands with more pieces than the exact method takes: a bounded search over open locations.
 
 Given a set of open locations, each piece goes to the first one that covers it, in the order of how
-many pieces they cover; the cost of that is exact. Starts from a greedy cover, then tries to drop,
-swap and add locations, taking each improvement, for at most `MAX_EVALUATIONS`; at last single
-pieces move between the open locations as long as that saves carriage. Deterministic.
+many pieces they cover; the cost of that is exact. Starts from a greedy cover, then takes the best
+of all drops, swaps and additions, for at most `MAX_ROUNDS`; at last single pieces move between
+the open locations as long as that saves carriage. Deterministic.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import msgspec
 import numpy as np
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 
 from penstock.sourcing.model import RateCard
 
-MAX_EVALUATIONS = 400
+MAX_ROUNDS = 12
 MAX_NEIGHBOURS = 12
 _HANDLING_SHIFT = 41
 NOBODY = -1
@@ -33,82 +31,106 @@ class Searched(msgspec.Struct):
     max_parcels: int | None = None
 
 
+class _Ranked(msgspec.Struct):
+    """The problem with its useful rows in order of preference; the last row covers nothing."""
+
+    rows: NDArray[np.int64]
+    covers: NDArray[np.bool_]
+    band: NDArray[np.int64]
+    handling: NDArray[np.int64]
+    nothing: int
+
+
 def search(problem: Searched) -> list[int]:
     """Return the row of each piece, `NOBODY` for those that do not fit into `max_parcels`."""
-    counts = problem.covers.sum(axis=0)
-    opened = _greedy(problem, counts)
-    best = _evaluate(problem, opened, counts)
-    evaluations = 1
-    improved = True
-    while improved and evaluations < MAX_EVALUATIONS:
-        improved = False
-        for trial in _neighbours(problem, opened, counts):
-            evaluations += 1
-            outcome = _evaluate(problem, trial, counts)
-            if outcome[0] < best[0]:
-                opened, best, improved = trial, outcome, True
-                break
-            if evaluations >= MAX_EVALUATIONS:
-                break
-    return _polish(problem, best[1]).tolist()
-
-
-def _greedy(problem: Searched, counts: NDArray[np.int64]) -> list[int]:
-    """Open the location that covers most of what is left, cheapest first among equals."""
-    most = problem.max_parcels if problem.max_parcels is not None else len(problem.weights_g)
-    left = np.ones(len(problem.weights_g), dtype=bool)
-    opened: list[int] = []
-    while left.any() and len(opened) < most:
-        gains = problem.covers[left].sum(axis=0)
-        gain = gains.max()
-        if gain == 0:
+    ranked = _rank(problem)
+    opened = _greedy(problem, ranked)
+    order, chosen = _best(problem, ranked, np.array([opened], dtype=np.int64))[1:]
+    for _ in range(MAX_ROUNDS):
+        trials = _neighbours(problem, ranked, opened)
+        if len(trials) == 0:
             break
-        rows = np.flatnonzero(gains == gain)
-        base = problem.rate_card.amount_minor[problem.band[rows], 0]
-        cost = (problem.keys[rows] >> _HANDLING_SHIFT) + base
-        row = int(rows[np.lexsort((rows, -counts[rows], cost))[0]])
-        opened.append(row)
-        left &= ~problem.covers[:, row]
-    return sorted(opened)
+        place, found, their = _best(problem, ranked, trials)
+        if found >= order:
+            break
+        opened = sorted({int(row) for row in trials[place] if row != ranked.nothing})
+        order, chosen = found, their
+    return _polish(problem, chosen).tolist()
 
 
-def _evaluate(
-    problem: Searched, opened: list[int], counts: NDArray[np.int64]
-) -> tuple[tuple[int, int, int, tuple[int, ...]], NDArray[np.int64]]:
-    """Return (pieces left out, cost, parcels, rows) as the order to beat, and each piece's row."""
-    if not opened:
-        return (len(problem.weights_g), 0, 0, ()), np.full(len(problem.weights_g), NOBODY)
-    rows = np.array(opened, dtype=np.int64)
-    rows = rows[np.lexsort((rows, problem.keys[rows], -counts[rows]))]
-    covers = problem.covers[:, rows]
-    place = covers.argmax(axis=1)
-    covered = covers[np.arange(len(place)), place]
-    weights = np.bincount(place[covered], problem.weights_g[covered], len(rows)).astype(np.int64)
-    used = np.bincount(place[covered], minlength=len(rows)) > 0
-    carriage = problem.rate_card.carriage(weights)[problem.band[rows], np.arange(len(rows))]
-    cost = int(((problem.keys[rows] >> _HANDLING_SHIFT) + carriage)[used].sum())
-    chosen = np.where(covered, rows[place], NOBODY)
-    order = (int((~covered).sum()), cost, int(used.sum()), tuple(sorted(rows[used].tolist())))
-    return order, chosen
-
-
-def _neighbours(
-    problem: Searched, opened: list[int], counts: NDArray[np.int64]
-) -> Iterator[list[int]]:
-    """Yield sets with one location dropped, swapped, or added."""
+def _rank(problem: Searched) -> _Ranked:
+    """Order rows by how many pieces they cover, then by cost: pieces go to the first that can."""
+    counts = problem.covers.sum(axis=0)
     base = problem.rate_card.amount_minor[problem.band, 0]
     cost = (problem.keys >> _HANDLING_SHIFT) + base
     useful = np.flatnonzero(counts > 0)
-    ranked = useful[np.lexsort((useful, cost[useful], -counts[useful]))]
-    fresh = [int(row) for row in ranked if row not in opened][:MAX_NEIGHBOURS]
+    rows = useful[np.lexsort((problem.keys[useful], cost[useful], -counts[useful]))]
+    nobody = np.zeros((len(problem.covers), 1), dtype=np.bool_)
+    return _Ranked(
+        rows=np.append(rows, NOBODY),
+        covers=np.hstack([problem.covers[:, rows], nobody]),
+        band=np.append(problem.band[rows].astype(np.int64), 0),
+        handling=np.append(problem.keys[rows] >> _HANDLING_SHIFT, 0),
+        nothing=len(rows),
+    )
+
+
+def _greedy(problem: Searched, ranked: _Ranked) -> list[int]:
+    """Open the location that covers most of what is left, the preferred one among equals."""
+    most = problem.max_parcels if problem.max_parcels is not None else len(problem.weights_g)
+    left = np.ones(len(problem.weights_g), dtype=np.bool_)
+    opened: list[int] = []
+    while left.any() and len(opened) < most:
+        gains = ranked.covers[left].sum(axis=0)
+        row = int(gains.argmax())
+        if gains[row] == 0:
+            break
+        opened.append(row)
+        left &= ~ranked.covers[:, row]
+    return sorted(opened)
+
+
+Order = tuple[int, int, int]
+
+
+def _best(
+    problem: Searched, ranked: _Ranked, trials: NDArray[np.int64]
+) -> tuple[int, Order, NDArray[np.int64]]:
+    """Evaluate sets of rows (trials, rows): the best one's place, order to beat, piece rows.
+
+    The order is pieces left out, cost, parcels. Each piece goes to the first row that covers it.
+    """
+    count, size = trials.shape
+    trials = np.sort(trials, axis=1)
+    covers = ranked.covers[:, trials]
+    place = covers.argmax(axis=2)
+    covered = np.logical_or.reduce(covers, axis=2)
+    cell = (np.arange(count)[None, :] * size + place)[covered]
+    pieces = np.broadcast_to(problem.weights_g[:, None], place.shape)[covered]
+    weights = np.bincount(cell, pieces, count * size).astype(np.int64).reshape(count, size)
+    used = np.bincount(cell, minlength=count * size).reshape(count, size) > 0
+    by_band = problem.rate_card.carriage(weights)
+    band = ranked.band[trials]
+    carriage = np.take_along_axis(by_band, band[None, :, :], axis=0)[0]
+    cost = ((carriage + ranked.handling[trials]) * used).sum(axis=1)
+    out, parcels = (~covered).sum(axis=0), used.sum(axis=1)
+    best = int(np.lexsort((parcels, cost, out))[0])
+    rows = ranked.rows[trials[best]]
+    chosen = np.where(covered[:, best], rows[place[:, best]], NOBODY)
+    return best, (int(out[best]), int(cost[best]), int(parcels[best])), chosen
+
+
+def _neighbours(problem: Searched, ranked: _Ranked, opened: list[int]) -> NDArray[np.int64]:
+    """Return the sets with one row dropped, swapped, or added, as rows of equal length."""
+    fresh = [row for row in range(ranked.nothing) if row not in opened][:MAX_NEIGHBOURS]
+    trials: list[list[int]] = []
     for row in opened:
-        yield [other for other in opened if other != row]
-    for row in opened:
-        for other in fresh:
-            yield sorted([*(kept for kept in opened if kept != row), other])
+        kept = [other for other in opened if other != row]
+        trials.append([*kept, ranked.nothing, ranked.nothing])
+        trials += [[*kept, other, ranked.nothing] for other in fresh]
     if problem.max_parcels is None or len(opened) < problem.max_parcels:
-        for other in fresh:
-            yield sorted([*opened, other])
+        trials += [[*opened, other] for other in fresh]
+    return np.array(trials, dtype=np.int64)
 
 
 def _polish(problem: Searched, chosen: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.sourcing.coverage import Coverage, cover
-from penstock.sourcing.exact import Problem, location_keys, solve, with_at_most
+from penstock.sourcing.exact import (
+    Problem,
+    bounded_partition,
+    cheapest_partition,
+    location_keys,
+    solve,
+)
 from penstock.sourcing.model import Candidates, Demand, Plan, Profile
 from penstock.sourcing.pieces import Piece, cut
 from penstock.sourcing.plan import Choice, Choosing, Sent, make_plans
@@ -123,13 +129,10 @@ def _solve_together(
         whole = [item for n, item in enumerate(items) if is_whole[at + n]]
         lacking = [(item, item.qty) for n, item in enumerate(items) if not is_whole[at + n]]
         sent: list[Sent] = []
-        rest = (1 << count) - 1
-        while rest:
-            subset = int(best.first[local, rest])
+        for subset in cheapest_partition(best, local, count):
             parts = [(whole[n], whole[n].qty) for n in range(count) if subset >> n & 1]
             could = (problem.masks[local] & subset) == subset
             sent.append(Sent(int(rows[local, subset]), parts, could))
-            rest ^= subset
         choices[place] = Choice(place, demands[place], sent, lacking)
 
 
@@ -190,8 +193,10 @@ def _exactly(
     masks = (covers * (1 << np.arange(count))[:, None]).sum(axis=0)
     problem = Problem(masks[None, :], choosing.coverage.band[place][None, :], weights[None, :])
     best = solve(problem, choosing.keys, choosing.profile.rate_card)
-    most = count if demand.max_parcels is None else demand.max_parcels
-    _, partition = with_at_most(best, 0, count, most)
+    if demand.max_parcels is None:
+        partition = cheapest_partition(best, 0, count)
+    else:
+        partition = bounded_partition(best, 0, count, demand.max_parcels)
     rows = best.rows()[0]
     chosen = [NOBODY] * count
     for subset in partition:
