@@ -20,13 +20,14 @@ DELETE FROM work_note WHERE inbox_id = ANY(%s::uuid[])
 
 -- name: note_events
 -- Notes the events a worker is about to run; committed before they run. Only the note after a
--- death counts up: noting again, or beside another living worker, is no sign of anything.
+-- death counts up: noting again, or beside another living worker, is no sign of anything. What
+-- another worker is just taking out of the inbox is skipped, so that no note outlives its event.
 -- Indexes: inbox_pkey, work_note_pkey.
 INSERT INTO work_note AS n (inbox_id, backend_pid, backend_start, notes)
 SELECT i.id, a.pid, a.backend_start, 1
 FROM inbox i, pg_stat_activity a
 WHERE i.id = ANY(%s::uuid[]) AND a.pid = %s
-ORDER BY i.id
+ORDER BY i.id FOR KEY SHARE OF i SKIP LOCKED
 ON CONFLICT (inbox_id) DO UPDATE
 SET backend_pid = excluded.backend_pid, backend_start = excluded.backend_start,
     notes = n.notes + CASE WHEN EXISTS (
