@@ -108,7 +108,7 @@ def test_a_cancellation_meets_an_order_that_is_about_to_lose_its_stock(lent: Sho
             await count(account, ("P1", "L1", 4), ("P2", "L1", 4))
             (placed,) = await place(account, order("a", ("P1", 2), ("P2", 2)))
             await count(account, ("P1", "L1", 0), ("P2", "L1", 0))
-            part = {"lines": [{"ref": "1", "qty": 1}]}
+            part: dict[str, Any] = {"lines": [{"ref": "1", "qty": 1}]}
             done = await tell(account, placed["id"], "order.cancellation_requested", **part)
             assert (done["status"], counters(done)) == ("unsourced", (0, 1, 0, 1))
             assert lent.value("SELECT count(*) FROM inbox") == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def available(account: Account, channel_id: int = 1) -> int:
     return int(catalogue.totals_of(np.array([1], dtype=np.int32))[0])
 
 
-async def switch(account: Account, kind: str, ref: str, *, is_on: bool, **more: datetime) -> None:
+async def switch(account: Account, kind: str, ref: str, *, is_on: bool, **more: Any) -> None:
     verb = switch_locations if kind == "location" else switch_networks
     asked = [SwitchInput(ref, "deliver", is_on, **more)]
     now = account.knowledge.clock.now()
