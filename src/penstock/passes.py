@@ -20,9 +20,7 @@ from penstock.ids import new_id
 
 T = TypeVar("T")
 # Stamped after every lock was taken: who waited for us gets a higher stamp.
-_STAMP_AND_COMMIT = (
-    b"UPDATE pass SET stamp = nextval('pass_stamp') WHERE id = '%s'; COMMIT"
-)
+_STAMP_AND_COMMIT = b"UPDATE pass SET stamp = nextval('pass_stamp') WHERE id = '%s'; COMMIT"
 _REVISIONS = "(SELECT json_object_agg(name, value) FROM revision)"
 
 

@@ -110,12 +110,14 @@ class Stock:
                     j.previous_ids) AS e (position_id, d_on_hand, d_reserved, on_hand, reserved,
                     version, previous_id)
             ), running AS (
-                SELECT *, sum(d_on_hand) OVER w AS sum_on_hand, sum(d_reserved) OVER w AS sum_reserved,
+                SELECT *, sum(d_on_hand) OVER w AS sum_on_hand,
+                    sum(d_reserved) OVER w AS sum_reserved,
                     row_number() OVER w AS place, coalesce(lag(journal_id) OVER w, 0) AS before
                 FROM entry WINDOW w AS (PARTITION BY position_id ORDER BY version)
             )
             SELECT 'entry', position_id FROM running
-            WHERE (sum_on_hand, sum_reserved, place, before) <> (on_hand, reserved, version, previous_id)
+            WHERE (sum_on_hand, sum_reserved, place, before)
+                <> (on_hand, reserved, version, previous_id)
             UNION ALL
             SELECT 'position', p.id FROM position p LEFT JOIN running r
                 ON r.position_id = p.id AND r.version = p.version
