@@ -2,8 +2,9 @@
 
 A count carries the instant at which it was taken (DESIGN section 9): movements after it are added
 again, an older count never overwrites a newer one, an unchanged one leaves its instant and writes
-no position. `set_stock` locks and reads; `set_known_stock` trusts values known from an index and
-leaves what it lost to a race to `set_stock` in a pass of its own, so that locks keep their order.
+no position. `set_stock` locks and reads; `set_known_stock` trusts values known from an index, makes
+what is known to have no position, and leaves what it lost to a race to `set_stock` in a pass of its
+own, so that locks keep their order (positions are made before any is locked).
 A count below what is reserved is accepted: the shortage is raised and sheds (`shortage.py`).
 All columns are parallel numpy arrays; instants are microseconds since 1970.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -27,6 +29,8 @@ from penstock.passes import Pass
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = 1_000_000
+_MOST = np.iinfo(np.int32).max
+_RETURNS_OLD_VALUES = 180_000  # PostgreSQL 18
 
 
 class Outcome(IntEnum):
@@ -36,7 +40,8 @@ class Outcome(IntEnum):
     UNCHANGED = 2
     OLDER = 3  # a newer count of the position is known
     SUPERSEDED = 4  # another row of the same list counts the same position
-    LOST = 5  # not judged: unknown to the index, or lost to a race
+    LOST = 5  # not judged: lost to a race
+    TOO_FAR = 6  # so far from what was there that a journal entry cannot hold the change
 
 
 class Counts(msgspec.Struct):
@@ -106,12 +111,15 @@ async def set_stock(tx: Pass, counts: Counts) -> NDArray[np.int8]:
     invariant(locked is not None and len(locked[0]) == len(ids), "a position vanished")
     if locked is None:
         return outcomes
-    known = Known(locked[0], locked[1], locked[2], locked[3], locked[5])
+    counted_us = np.maximum(locked[5], _noted_us(tx, locked[0]))
+    known = Known(locked[0], locked[1], locked[2], locked[3], counted_us)
     judged, targets = await _judge(tx, mine, known)
     same = np.flatnonzero(judged == Outcome.UNCHANGED)
     if len(same):
         await tx.execute(store.SQL.write_instants, (known.ids[same], mine.counted_us[same]))
-    await _write(tx, mine, known, judged, targets)
+    journal = _Journal(tx, counts.cause_id)
+    await _write(tx, mine, known, (judged, targets), journal)
+    await journal.write()
     invariant(not np.any(judged == Outcome.LOST), "a locked position had another version")
     outcomes[newest] = judged
     return outcomes
@@ -120,21 +128,24 @@ async def set_stock(tx: Pass, counts: Counts) -> NDArray[np.int8]:
 async def set_known_stock(tx: Pass, counts: Counts, known: Known) -> NDArray[np.int8]:
     """As `set_stock`, with values known from an index: one update, nothing read or locked first.
 
-    Rows without a known position, and rows whose position has moved since, come back as `LOST`
-    and have to be given to `set_stock` in another pass.
+    Rows whose position has moved since, or is there against expectation, come back as `LOST` and
+    have to be given to `set_stock` in another pass.
     """
     outcomes = np.full(len(counts.product_ids), Outcome.SUPERSEDED, dtype=np.int8)
     newest = _newest_rows(counts)
-    outcomes[newest] = Outcome.LOST
+    journal = _Journal(tx, counts.cause_id)
+    new = newest[known.ids[newest] <= 0]
+    if len(new):
+        outcomes[new] = await _make_counted(tx, counts.rows(new), journal)
     newest = newest[known.ids[newest] > 0]
-    if len(newest) == 0:
-        return outcomes
-    newest = newest[np.argsort(known.ids[newest])]
-    mine, seen = counts.rows(newest), known.rows(newest)
-    judged, targets = await _judge(tx, mine, seen)
-    await tx.script("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
-    await _write(tx, mine, seen, judged, targets)
-    outcomes[newest] = judged
+    if len(newest):
+        newest = newest[np.argsort(known.ids[newest])]
+        mine, seen = counts.rows(newest), known.rows(newest)
+        judged, targets = await _judge(tx, mine, seen)
+        await tx.script("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+        await _write(tx, mine, seen, (judged, targets), journal)
+        outcomes[newest] = judged
+    await journal.write()
     return outcomes
 
 
@@ -168,8 +179,22 @@ async def find_or_make_positions(
 
 
 async def _find(tx: Pass, *keys: NDArray[np.int32] | NDArray[np.int16]) -> NDArray[np.int32]:
-    rows = await tx.fetch(store.SQL.find_positions, keys)
-    return np.array([row[0] for row in rows], dtype=np.int32)
+    row = await tx.fetch_one(store.SQL.find_positions, keys)
+    invariant(row is not None, "an aggregate has one row")
+    return row[0] if row else np.zeros(0, dtype=np.int32)
+
+
+def _noted_us(tx: Pass, ids: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the instants of unchanged counts that this process knows of; 0 where it knows none.
+
+    An unchanged count of a feed leaves its instant in a note, not in the position.
+    """
+    noted = np.zeros(len(ids), dtype=np.int64)
+    if tx.knowledge is not None:
+        counted_at: NDArray[np.int64] = tx.knowledge.index.counted_at
+        inside = np.flatnonzero(ids < len(counted_at))
+        noted[inside] = counted_at[ids[inside]]
+    return noted
 
 
 async def _judge(
@@ -179,20 +204,25 @@ async def _judge(
     targets = counts.on_hands + await _moved_since(tx, counts, known)
     judged = np.where(targets == known.on_hands, Outcome.UNCHANGED, Outcome.CHANGED)
     judged = np.where(known.versions == 0, Outcome.CHANGED, judged)
+    judged[(np.abs(targets) > _MOST) | (np.abs(targets - known.on_hands) > _MOST)] = Outcome.TOO_FAR
     judged[counts.counted_us < known.counted_us] = Outcome.OLDER
     return judged.astype(np.int8), targets.astype(np.int32)
 
 
-async def _moved_since(tx: Pass, counts: Counts, known: Known) -> NDArray[np.int32]:
-    """Return per row the on-hand movements after its count (shipments and adjustments)."""
-    moved = np.zeros(len(known.ids), dtype=np.int32)
+async def _moved_since(tx: Pass, counts: Counts, known: Known) -> NDArray[np.int64]:
+    """Return per row the on-hand movements after its count (shipments and adjustments).
+
+    The ids of `known` come sorted.
+    """
+    moved = np.zeros(len(known.ids), dtype=np.int64)
     since = _EPOCH + np.timedelta64(int(counts.counted_us.min()), "us").astype(object)
-    rows = await tx.fetch(store.SQL.movements_since, (since, known.ids))
-    places = {int(position_id): place for place, position_id in enumerate(known.ids)}
-    for occurred_at, position_id, delta in rows:
-        place = places[position_id]
-        if microseconds(occurred_at) > counts.counted_us[place]:
-            moved[place] += delta
+    columns = await tx.fetch_one(store.SQL.movements_since, (known.ids, since))
+    if columns is None or columns[0] is None:
+        return moved
+    position_ids, deltas, occurred_us = columns
+    places = np.searchsorted(known.ids, position_ids)
+    is_later = occurred_us > counts.counted_us[places]
+    np.add.at(moved, places[is_later], deltas[is_later])
     return moved
 
 
@@ -200,10 +230,11 @@ async def _write(
     tx: Pass,
     counts: Counts,
     known: Known,
-    judged: NDArray[np.int8],
-    targets: NDArray[np.int32],
+    verdict: tuple[NDArray[np.int8], NDArray[np.int32]],
+    journal: _Journal,
 ) -> None:
-    """Write changed positions and their journal, note unchanged ones; marks races as `LOST`."""
+    """Write changed positions, note unchanged ones; marks races as `LOST` in the verdict."""
+    judged, targets = verdict
     same = np.flatnonzero(judged == Outcome.UNCHANGED)
     if len(same):
         note = (tx.id, counts.source_id, known.ids[same], counts.counted_us[same])
@@ -211,9 +242,10 @@ async def _write(
     changed = np.flatnonzero(judged == Outcome.CHANGED)
     if len(changed) == 0:
         return
-    journal_ids = tx.journal_base + np.arange(len(changed)) // store.MAX_ENTRIES_PER_ROW
+    journal_ids = journal.ids_of_next(len(changed))
+    returns_old = tx.connection.info.server_version >= _RETURNS_OLD_VALUES
     row = await tx.fetch_one(
-        store.SQL.write_counts,
+        store.SQL.write_counts if returns_old else store.SQL.write_counts_before_18,
         (
             known.ids[changed],
             known.versions[changed],
@@ -230,11 +262,35 @@ async def _write(
     judged[changed[~is_written]] = Outcome.LOST
     previous = np.zeros(len(changed), dtype=np.int64)
     previous[place_of] = previous_ids
-    if is_written.any():
-        written = changed[is_written]
-        entries = _entries(counts.rows(written), known.rows(written), targets[written])
-        entries.previous_ids = previous[is_written]
-        await _write_journal(tx, entries, journal_ids[is_written])
+    written = changed[is_written]
+    entries = _entries(counts.rows(written), known.rows(written), targets[written])
+    entries.previous_ids = previous[is_written]
+    journal.add(entries, journal_ids[is_written])
+
+
+async def _make_counted(tx: Pass, counts: Counts, journal: _Journal) -> NDArray[np.int8]:
+    """Make positions with their first count; what is there against expectation is `LOST`."""
+    total = len(counts.product_ids)
+    order = np.lexsort((counts.pool_ids, counts.location_ids, counts.product_ids))
+    mine = counts.rows(order)
+    row = await tx.fetch_one(store.SQL.next_position_ids, (total,))
+    ids: NDArray[np.int32] = np.zeros(0, dtype=np.int32) if row is None else row[0]
+    journal_ids = journal.ids_of_next(total)
+    keys = (ids, mine.product_ids, mine.location_ids, mine.pool_ids)
+    sources = np.full(total, mine.source_id, dtype=np.int16)
+    made = await tx.fetch_one(
+        store.SQL.make_counted_positions,
+        (*keys, sources, mine.on_hands, journal_ids, mine.counted_us),
+    )
+    outcomes = np.full(total, Outcome.LOST, dtype=np.int8)
+    if made is not None and made[0] is not None:
+        places = np.searchsorted(ids, made[0])
+        outcomes[order[places]] = Outcome.CHANGED
+        zeros = np.zeros(len(places), dtype=np.int32)
+        known = Known(ids[places], zeros, zeros, zeros, zeros.astype(np.int64))
+        part = mine.rows(places)
+        journal.add(_entries(part, known, part.on_hands), journal_ids[places])
+    return outcomes
 
 
 def _entries(counts: Counts, known: Known, targets: NDArray[np.int32]) -> Entries:
@@ -256,15 +312,52 @@ def _entries(counts: Counts, known: Known, targets: NDArray[np.int32]) -> Entrie
     )
 
 
-async def _write_journal(tx: Pass, entries: Entries, journal_ids: NDArray[np.int64]) -> None:
-    for journal_id in np.unique(journal_ids):
-        places = np.flatnonzero(journal_ids == journal_id)
-        part = entries.slice(int(places[0]), int(places[-1]) + 1)
-        await store.write_journal_row(tx, int(journal_id), part)
-    tx.entries.append(entries)
-    lacking = entries.reserveds - np.maximum(entries.on_hands, 0)
-    short = np.flatnonzero(lacking > 0)
-    await raise_shortages(tx, entries.position_ids[short], lacking[short], entries.versions[short])
+class _Journal:
+    """The journal rows of one list of counts: their ids are given first, the rows written last."""
+
+    def __init__(self, tx: Pass, cause_id: str) -> None:
+        self._tx = tx
+        self._cause_id = cause_id
+        self._rows = 0
+        self._parts: list[tuple[int, Entries]] = []
+
+    def ids_of_next(self, total: int) -> NDArray[np.int64]:
+        """Return the journal row of each of the next entries."""
+        most = store.MAX_ENTRIES_PER_ROW
+        first = self._tx.journal_base + self._rows
+        self._rows += -(-total // most)
+        invariant(self._rows <= store.MAX_ROWS_PER_PASS, "too many counts in one pass")
+        return first + np.arange(total, dtype=np.int64) // most
+
+    def add(self, entries: Entries, journal_ids: NDArray[np.int64]) -> None:
+        """Keep entries for the rows whose ids they were given, in order."""
+        starts = np.flatnonzero(np.diff(journal_ids, prepend=-1))
+        for start, stop in pairwise([*starts.tolist(), len(journal_ids)]):
+            self._parts.append((int(journal_ids[start]), entries.slice(start, stop)))
+
+    async def write(self) -> None:
+        """Write the rows and raise the shortages that they tell of."""
+        for journal_id, part in self._parts:
+            await self._write_row(journal_id, part)
+        for _, part in self._parts:
+            self._tx.entries.append(part)
+            lacking = part.reserveds - np.maximum(part.on_hands, 0)
+            short = np.flatnonzero(lacking > 0)
+            await raise_shortages(
+                self._tx, part.position_ids[short], lacking[short], part.versions[short]
+            )
+
+    async def _write_row(self, journal_id: int, part: Entries) -> None:
+        await self._tx.execute(
+            store.SQL.write_count_journal,
+            (
+                *(journal_id, self._tx.id, self._tx.now),
+                *(part.position_ids, part.product_ids, part.location_ids, part.pool_ids),
+                *(int(Cause.COUNT), self._cause_id, part.on_hand_deltas),
+                *(part.on_hands, part.reserveds, part.versions),
+                *(part.previous_ids, part.counted_ats, len(part.position_ids)),
+            ),
+        )
 
 
 async def adjust_stock(tx: Pass, adjustments: Sequence[Adjustment], cause_id: str) -> None:
@@ -279,9 +372,10 @@ async def adjust_stock(tx: Pass, adjustments: Sequence[Adjustment], cause_id: st
     pools = np.array([a.pool_id for a in adjustments], dtype=np.int16)
     ids = await find_or_make_positions(tx, products, locations, pools)
     ledger = Ledger(await store.lock_positions(tx, store.id_array(ids.tolist())))
+    noted = dict(zip(ids.tolist(), _noted_us(tx, ids).tolist(), strict=True))
     cause = (Cause.ADJUSTMENT, cause_id)
     for position_id, adjustment in zip(ids.tolist(), adjustments, strict=True):
-        counted_us = ledger.positions[position_id].counted_us
+        counted_us = max(ledger.positions[position_id].counted_us, noted[position_id])
         ledger.note(position_id, cause)
         if microseconds(adjustment.occurred_at) > counted_us:
             ledger.move(position_id, adjustment.delta, 0, cause)
