@@ -1,0 +1,127 @@
+"""`penstock import`: one file of products, locations, stock or orders, from look to summary.
+
+Owns the order of things: look at the file as a whole, take the lock, begin or take up its job, do
+the rows, finish. What a kind's rows mean is in `master_data.py`, `stock.py` and `orders.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from penstock.bulk.errors_file import path_for
+from penstock.bulk.files import Source, examine
+from penstock.bulk.jobs import (
+    Job,
+    begin_job,
+    catalogue_of_products,
+    digest_of,
+    finish_job,
+    locked,
+)
+from penstock.bulk.master_data import import_locations, import_products
+from penstock.bulk.model import KINDS, Options, Summary, Tell, tell_nobody
+from penstock.bulk.orders import import_orders
+from penstock.bulk.run import Account, Run
+from penstock.bulk.stock import Subject, import_stock, subject_of
+from penstock.errors import Refusal
+from penstock.passes import Pass
+
+_NO_OPTIONS = Options()
+
+
+async def import_file(
+    account: Account,
+    kind: str,
+    path: Path,
+    *,
+    options: Options = _NO_OPTIONS,
+    progress: Tell = tell_nobody,
+) -> Summary:
+    """Import a file, from where an earlier run of it ended; returns what came of it.
+
+    Rows that cannot be taken go into `<file>.errors.csv`. Refusals of the whole: `unknown_kind`,
+    `file_unreadable`, `file_empty`, `wrong_encoding`, `missing_column`, `unknown_column`,
+    `duplicate_column`, `import_running`, `import_overtaken`, `errors_file_unwritable`,
+    `instant_unusable`, `catalogue_needed`, `channel_needed`, `unknown_source`, `unknown_pool`,
+    `unknown_channel`.
+    """
+    _check(account, kind, options)
+    source = await asyncio.to_thread(examine, path)
+    target = await account.knowledge.run_pass("import", lambda tx: _target(tx, kind, options))
+    if isinstance(target, Subject):
+        subject = f"stock as source {target.source_ref!r} counts it"
+    else:
+        subject = f"{kind} from {path.name} ({digest_of(source, options).hex()[:8]})"
+    async with locked(account.conninfo, account.schema, subject):
+        return await _import(account, kind, source, (options, target, progress))
+
+
+def _check(account: Account, kind: str, options: Options) -> None:
+    if kind not in KINDS:
+        sentence = f"{kind!r} cannot be imported; {', '.join(KINDS)} can."
+        raise Refusal("unknown_kind", sentence, kind=kind)
+    counted_at = options.counted_at
+    if counted_at is None:
+        return
+    if counted_at.tzinfo is None:
+        sentence = "The instant of the count needs a time zone."
+        raise Refusal("instant_unusable", sentence, field="counted_at")
+    if counted_at > account.knowledge.clock.now():
+        sentence = "The instant of the count is to come."
+        raise Refusal("instant_unusable", sentence, field="counted_at")
+
+
+async def _target(tx: Pass, kind: str, options: Options) -> Subject | str | None:
+    """Resolve what the options name: a feed's subject, or the catalogue of products."""
+    if kind == "stock":
+        return await subject_of(tx, tx.knowledge, options)
+    if kind == "products":
+        return await catalogue_of_products(tx, options)
+    if kind == "orders" and options.channel is not None:
+        tx.knowledge.channel_id(options.channel)
+    return None
+
+
+async def _import(
+    account: Account, kind: str, source: Source, how: tuple[Options, Subject | str | None, Tell]
+) -> Summary:
+    options, target, progress = how
+    knowledge = account.knowledge
+
+    async def begin(tx: Pass) -> Job:
+        return await begin_job(tx, kind, source, options, tx.now)
+
+    job = await knowledge.run_pass("import", begin)
+    if job.is_finished:
+        return _summary(kind, source, job, was_finished=True)
+    run = Run(account, source, options, job, progress)
+    if isinstance(target, Subject):
+        await import_stock(run, target)
+    elif kind == "orders":
+        await import_orders(run)
+    elif kind == "locations":
+        await import_locations(run)
+    else:
+        await import_products(run, target or "")
+    await knowledge.run_pass("import", lambda tx: finish_job(tx, run.job, tx.now))
+    return _summary(kind, source, run.job, run)
+
+
+def _summary(
+    kind: str, source: Source, job: Job, run: Run | None = None, *, was_finished: bool = False
+) -> Summary:
+    errors_file = path_for(source.path)
+    return Summary(
+        kind=kind,
+        file=source.path.name,
+        rows=job.rows_done,
+        rows_failed=job.rows_failed,
+        rows_unchanged=job.rows_unchanged,
+        seconds=run.seconds if run else 0.0,
+        rows_per_s=run.rows_per_s if run else 0.0,
+        errors_file=errors_file if job.rows_failed and errors_file.exists() else None,
+        resumed_at=run.resumed_at if run else job.rows_done,
+        was_finished=was_finished,
+        ignored=run.ignored if run else (),
+    )
