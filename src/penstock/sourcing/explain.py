@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 from penstock.sourcing.model import Explanation, Outscored
 
+_FOUND = "The cheapest plan found"
+_METHOD = {"exact": "The cheapest plan of all"}
 _LOST_BY = {
     "cost": "dearer",
     "later": "as dear, but it could have left later",
@@ -22,30 +24,35 @@ def explain(
     """Return a few sentences: who was considered, chosen, outscored, and what lacks stock."""
     lines = [_considered(explanation)]
     for chosen in explanation.chosen:
-        location_id = int(chosen["location_id"])
+        location_id = chosen.location_id
         name = locations.get(location_id, str(location_id))
         lines.append(
-            f"{name} sends {chosen['units']} ({chosen['weight_g']} g over "
-            f"{chosen['distance_km']:.0f} km) for {_money(chosen['cost_minor'])}: "
-            f"{_money(chosen['handling_minor'])} handling, "
-            f"{_money(chosen['carriage_minor'])} carriage."
+            f"{name} sends {_units(chosen.units)} ({chosen.weight_g} g over "
+            f"{chosen.distance_km:.0f} km) for {_money(chosen.cost_minor)}: "
+            f"{_money(chosen.handling_minor)} handling, "
+            f"{_money(chosen.carriage_minor)} carriage."
         )
         others = [o for o in explanation.outscored if o.instead_of == location_id]
         lines += [f"  {_other(other, locations)}" for other in others]
     for short in explanation.unsourced:
-        product_id = int(short["product_id"])
+        product_id = short.product_id
         name = products.get(product_id, str(product_id))
-        lines.append(f"{short['qty']} of {name} are not sourced: {short['why']}.")
+        lines.append(
+            f"{short.qty} of {name} are not sourced: {short.why} ({short.seen} were seen)."
+        )
     return "\n".join(lines)
 
 
 def _considered(explanation: Explanation) -> str:
     removed = ", ".join(f"{count} {why}" for why, count in explanation.removed.items())
     left_out = f" ({removed})" if removed else ""
-    how = {"exact": "The cheapest plan of all", "search": "The cheapest plan found"}
+    outcome = "Nothing can be sent."
+    if explanation.chosen:
+        found = _METHOD.get(explanation.method, _FOUND)
+        outcome = f"{found} costs {_money(explanation.cost_minor)}."
     return (
-        f"{explanation.considered} of {explanation.locations} locations were considered{left_out}. "
-        f"{how[explanation.method]} costs {_money(explanation.cost_minor)}."
+        f"{explanation.considered} of {explanation.locations} locations may serve it{left_out}; "
+        f"{explanation.without_stock} of them have nothing of what is wanted. {outcome}"
     )
 
 
@@ -55,6 +62,10 @@ def _other(other: Outscored, locations: Mapping[int, str]) -> str:
         f"Instead of it {name} would have cost {_money(other.cost_minor)} "
         f"({other.distance_km:.0f} km): {_LOST_BY[other.lost_by]}."
     )
+
+
+def _units(count: int) -> str:
+    return "1 unit" if count == 1 else f"{count} units"
 
 
 def _money(amount_minor: float) -> str:

@@ -92,8 +92,8 @@ class RateCard(msgspec.Struct, frozen=True):
 
     def carriage(self, weight_g: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the cost of parcels of these weights by distance band: shape (bands, *weights)."""
-        band = np.searchsorted(self.weight_g_upto, weight_g).clip(max=len(self.weight_g_upto) - 1)
-        extra_g = (weight_g - self.weight_g_upto[-1]).clip(min=0)
+        band = np.minimum(self.weight_g_upto.searchsorted(weight_g), len(self.weight_g_upto) - 1)
+        extra_g = np.maximum(weight_g - self.weight_g_upto[-1], 0)
         extra_kg = -(-extra_g // 1000)
         amounts = self.amount_minor[:, band]
         per_kg = self.per_extra_kg_minor.reshape(-1, *([1] * np.ndim(weight_g)))
@@ -138,6 +138,18 @@ class Shipment(msgspec.Struct, frozen=True, gc=False):
     legs: tuple[Leg, ...]
 
 
+class Chosen(msgspec.Struct, frozen=True, gc=False):
+    """A shipment as the explanation keeps it: who sends how many units, how far, for how much."""
+
+    location_id: int
+    cost_minor: int
+    handling_minor: int
+    carriage_minor: int
+    distance_km: float
+    weight_g: int
+    units: int
+
+
 class Outscored(msgspec.Struct, frozen=True, gc=False):
     """A location that could have sent a chosen shipment, and what it would have cost."""
 
@@ -148,17 +160,32 @@ class Outscored(msgspec.Struct, frozen=True, gc=False):
     lost_by: str  # cost | later | tie
 
 
-class Explanation(msgspec.Struct, frozen=True, gc=False):
-    """Why a plan is as it is: what was considered, removed, chosen, outscored, and not sourced."""
+class Unsourced(msgspec.Struct, frozen=True, gc=False):
+    """An item that is short: how much is lacking, how much was seen where it may come from."""
 
-    method: str  # exact | search
+    product_id: int
+    qty: int
+    seen: int
+    why: str  # a phrase of `plan`, such as "too little stock"
+
+
+class Explanation(msgspec.Struct, frozen=True, gc=False):
+    """Why a plan is as it is: what was considered, removed, chosen, outscored, and not sourced.
+
+    `locations` is `considered` and everything in `removed` (why to how many); of those considered
+    `without_stock` have nothing of what is wanted. The method is `exact`, `split` (exact for each
+    way tried to cut what no location holds whole) or `search`.
+    """
+
+    method: str
     locations: int
     removed: dict[str, int]
     considered: int
+    without_stock: int
     cost_minor: int
-    chosen: list[dict[str, int | float]]
+    chosen: list[Chosen]
     outscored: list[Outscored]
-    unsourced: list[dict[str, int | str]]
+    unsourced: list[Unsourced]
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
