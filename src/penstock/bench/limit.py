@@ -10,7 +10,7 @@ are as wide as the real ones.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -82,7 +82,7 @@ async def run_limit(
     return orders / (time.perf_counter() - started)
 
 
-def _batch(shape: Shape, stock: Stock, first: int) -> Callable[[Pass], object]:
+def _batch(shape: Shape, stock: Stock, first: int) -> Callable[[Pass], Awaitable[None]]:
     async def work(tx: Pass) -> None:
         rows = _rows(tx, shape, stock, first)
         await tx.execute(_CLAIM, (rows.refs, uuid_array(rows.ids), rows.hashes))
@@ -96,7 +96,7 @@ def _batch(shape: Shape, stock: Stock, first: int) -> Callable[[Pass], object]:
         for table, (columns, lines) in rows.tables.items():
             tx.copy_in(table, columns, lines)
 
-    return work  # type: ignore[return-value]
+    return work
 
 
 class _Rows(msgspec.Struct):
@@ -143,9 +143,7 @@ def _rows(tx: Pass, shape: Shape, stock: Stock, first: int) -> _Rows:
         lines["orders"].append(
             f"{order_id}\t1\t{ref}\thome_delivery\t1\tallocated\tGBP\t{at}\t{at}\t4\t1\t1000\t{{}}"
         )
-        lines["choice"].append(
-            f"{choice_id}\t{order_id}\t1\tallocated\tdeliver\t{destination}\tf"
-        )
+        lines["choice"].append(f"{choice_id}\t{order_id}\t1\tallocated\tdeliver\t{destination}\tf")
         location_id = 0
         for ordinal in (1, 2):
             place = (number * 2 + ordinal) % len(stock.position_ids)
