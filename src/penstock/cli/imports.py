@@ -1,0 +1,119 @@
+"""`penstock import KIND FILE`: products, locations, stock or orders from a file.
+
+Owns the options, the bar, the message at the end and the exit status (1 if rows had no effect);
+reading, checking and resuming are the `bulk` room's.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.cli.options import AccountName, AsJson
+from penstock.cli.output import note, print_json, say
+from penstock.cli.session import (
+    read_instant,
+    read_settings,
+    run_with_account,
+    showing_progress,
+)
+
+if TYPE_CHECKING:
+    from penstock.app import Account
+    from penstock.bulk.model import Progress, Summary
+
+
+class Kind(StrEnum):
+    """What the records of a file are."""
+
+    PRODUCTS = "products"
+    LOCATIONS = "locations"
+    STOCK = "stock"
+    ORDERS = "orders"
+
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="CSV, JSON Lines or Parquet.")]
+Channel = Annotated[
+    str | None,
+    typer.Option(
+        "--channel", "-c", metavar="REF", help="Whose SKUs; and of orders that name no channel."
+    ),
+]
+Catalogue = Annotated[
+    str | None, typer.Option(metavar="REF", help="The catalogue that products go into.")
+]
+Source = Annotated[str | None, typer.Option(metavar="REF", help="The stock source that counted.")]
+Pool = Annotated[str | None, typer.Option(metavar="REF", help="The pool that was counted.")]
+CountedAt = Annotated[
+    str | None, typer.Option(metavar="INSTANT", help="When, for rows that do not say: ISO 8601.")
+]
+Again = Annotated[bool, typer.Option("--again", help="Take in a file that was taken in before.")]
+
+
+def import_file(
+    kind: Annotated[Kind, typer.Argument(help="What the records are.")],
+    file: File,
+    channel: Channel = None,
+    catalogue: Catalogue = None,
+    source: Source = None,
+    pool: Pool = None,
+    counted_at: CountedAt = None,
+    again: Again = False,
+    account: AccountName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import a file of products, locations, stock or orders.
+
+    Rows that cannot be taken are told in FILE.errors.csv, with the reason; the others count. An
+    import that was stopped goes on where it was: give the same command again.
+    """
+    from penstock.bulk import imports
+    from penstock.bulk.model import Options
+
+    config = read_settings(account=account)
+    options = Options(
+        channel=channel,
+        catalogue=catalogue,
+        source=source,
+        pool=pool,
+        counted_at=read_instant(counted_at) if counted_at else None,
+        again=again,
+    )
+
+    async def work(opened: Account) -> Summary:
+        with showing_progress() as tell:
+
+            def told(progress: Progress) -> None:
+                tell(f"importing {kind.value}", progress.rows_done, progress.rows_total)
+
+            return await imports.import_file(
+                opened, kind.value, file, options=options, progress=told
+            )
+
+    summary = run_with_account(config, work)
+    if as_json:
+        print_json(summary)
+    else:
+        _tell(summary)
+    if summary.rows_failed:
+        raise typer.Exit(1)
+
+
+def _tell(summary: Summary) -> None:
+    if summary.was_finished:
+        say(f"{summary.file} was imported before; --again takes it in once more.")
+    elif summary.resumed_at:
+        note(f"An earlier run had done {summary.resumed_at:,} rows; this one went on there.")
+    if summary.ignored:
+        note(f"Nobody reads these columns: {', '.join(summary.ignored)}.")
+    taken = summary.rows - summary.rows_unchanged - summary.rows_failed
+    say(
+        f"{summary.rows:,} rows of {summary.kind}: {taken:,} taken in, {summary.rows_unchanged:,} "
+        f"unchanged, {summary.rows_failed:,} refused; {summary.seconds:.1f} s, "
+        f"{summary.rows_per_s:,.0f} rows/s."
+    )
+    if summary.rows_failed:
+        say(f"Why, row by row: {summary.errors_file}")

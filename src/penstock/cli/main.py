@@ -1,0 +1,69 @@
+"""`penstock`: the door. Names every command and says in one line what it does.
+
+Owns the list of commands and nothing of what they do. Importing this module imports no command's
+machinery (database, numbers, HTTP): each imports that when it runs, so that help is instant.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from penstock.cli import account, database, order, switch, workflow
+from penstock.cli.audit import audit
+from penstock.cli.bench import bench
+from penstock.cli.demo import demo
+from penstock.cli.door import Door
+from penstock.cli.imports import import_file
+from penstock.cli.serve import api, serve, worker
+
+START, RUN, DATA, CARE = "Start here", "Run", "Data", "Look after"
+
+app = Door(
+    name="penstock",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Settings come from PENSTOCK_… variables: `penstock config` shows them.",
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"penstock {version('penstock')}")
+        raise typer.Exit
+
+
+@app.callback()
+def penstock(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    """Distributed order and inventory management: stock in, a gate, controlled flow out."""
+
+
+app.command(rich_help_panel=START)(demo)
+app.command(rich_help_panel=START)(serve)
+app.command(rich_help_panel=RUN)(api)
+app.command(rich_help_panel=RUN)(worker)
+app.command("import", rich_help_panel=DATA)(import_file)
+app.add_typer(order.commands, name="order", rich_help_panel=DATA)
+app.add_typer(workflow.commands, name="workflow", rich_help_panel=DATA)
+app.add_typer(switch.location, name="location", rich_help_panel=DATA)
+app.add_typer(switch.network, name="network", rich_help_panel=DATA)
+app.add_typer(account.commands, name="account", rich_help_panel=CARE)
+app.command(rich_help_panel=CARE)(account.migrate)
+app.add_typer(database.commands, name="db", rich_help_panel=CARE)
+app.command(rich_help_panel=CARE)(database.config)
+app.command(rich_help_panel=CARE)(audit)
+app.command(rich_help_panel=CARE)(bench)
+
+if __name__ == "__main__":
+    app()
