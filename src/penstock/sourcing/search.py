@@ -3,9 +3,10 @@
 Given open locations in an order, each element goes to the first that covers it; the cost of that
 is exact. Starts are the best single location and two greedy covers; from each, locations are
 dropped, added and swapped, taking each improvement, for at most `MAX_EVALUATIONS` in all. From the
-best of these it goes on for `MAX_POLISHED` with single elements moved between open locations. At
-last each shipment comes from the best location still free. Sets of elements are bits of an integer.
-Deterministic, and never worse than the best single location.
+best of these it goes on with single elements moved between open locations, for up to
+`MAX_POLISHED`, fewer the more elements there are. At last each shipment comes from the best
+location still free. Sets of elements are bits of an integer. Deterministic, and never worse than
+the best single location.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from penstock.sourcing.exact import Keys
 from penstock.sourcing.model import RateCard
 from penstock.sourcing.split import Element
 
-MAX_EVALUATIONS = 240
+MAX_EVALUATIONS = 90
 MAX_POLISHED = 20
-MAX_NEIGHBOURS = 16
-MAX_MOVES = 50
+POLISH_WORK = 2_400  # evaluations times elements squared: a move looks at pairs
+MAX_NEIGHBOURS = 10
+MAX_MOVES = 30
 
 Order = tuple[int, int, int, int]  # units left out, cost, parcels, sum of ranks
 Assignment = dict[int, int]  # row to the set of elements it sends
@@ -129,7 +131,8 @@ def search(problem: Searched) -> tuple[Order, Assignment]:
         _climb(problem, (_evaluate, MAX_EVALUATIONS // len(starts)), start) for start in starts
     ]
     best = min(rough, key=lambda one: _order(problem, one))
-    return _reseated(problem, _climb(problem, (_evaluate_moved, MAX_POLISHED), tuple(best)))
+    polished = min(max(POLISH_WORK // len(problem.weights_g) ** 2, 1), MAX_POLISHED)
+    return _reseated(problem, _climb(problem, (_evaluate_moved, polished), tuple(best)))
 
 
 def _reseated(problem: Searched, assignment: Assignment) -> tuple[Order, Assignment]:
