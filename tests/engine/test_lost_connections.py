@@ -1,0 +1,155 @@
+"""The connection is lost before, after and in every step of a pass: all of it counts, or nothing.
+
+Whatever breaks, the client is answered with the decision, and that decision was made once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.engine.faulty_wire import How, Wire, faulty_wire
+from tests.shop import (
+    Shop,
+    answered,
+    assert_clean,
+    assert_index_equals_database,
+    count,
+    counters,
+    opened,
+    order,
+    place,
+    shop,
+    stock_of,
+    work,
+)
+
+from penstock.app import Account
+from penstock.rules.take import NewOrder, OrderEvent
+
+MOST_STEPS = 150
+HOW: tuple[How, ...] = ("answer lost", "terminated")
+
+
+@pytest.fixture
+def lent(database: str) -> Iterator[Shop]:
+    with shop(database, "lost_connections") as one:
+        yield one
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="wire-") as name:
+        yield Path(name)
+
+
+async def _take_all_kinds(plain: Account, faulty: Account, ref: str) -> None:
+    """Take an order, one for a worker, a cancellation and a shipment, over the faulty wire."""
+    doomed, leaving = await place(plain, order(f"{ref}-x", ("P1", 2)), order(f"{ref}-y", ("P1", 1)))
+    shipped = {"fulfilment_id": leaving["fulfilments"][0]["id"]}
+    items = [
+        NewOrder(order(f"{ref}-new", ("P1", 3), ("P2", 1)), key=ref),
+        NewOrder(order(f"{ref}-later", ("P2", 1)), wait=False),
+        OrderEvent(doomed["id"], "order.cancellation_requested", {"reason": "test"}),
+        OrderEvent(leaving["id"], "fulfilment.shipped", shipped, key=f"{ref}-ship"),
+    ]
+    documents = [answered(result) for result in await faulty.grouping.submit(items)]
+    statuses = [document["status"] for document in documents]
+    assert statuses == ["allocated", "created", "cancelled", "shipped"]
+    assert counters(documents[0]) == (3, 0, 0, 0)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_pass_of_orders_counts_once_wherever_its_connection_is_lost(
+    lent: Shop, folder: Path, how: How
+) -> None:
+    async def story() -> None:
+        async with faulty_wire(lent.conninfo, folder) as wire:
+            through = Shop(wire.conninfo, lent.name)
+            async with opened(lent) as plain, opened(through) as faulty:
+                await count(plain, ("P1", "L1", 2_000), ("P2", "L1", 2_000))
+                taken = 0
+                for step in itertools.count(1):
+                    plan = wire.break_at("orders", step, how)
+                    await _take_all_kinds(plain, faulty, f"{step}")
+                    taken += 1
+                    if not plan.has_fired:
+                        break
+                    assert step < MOST_STEPS
+                assert taken > 15, "too few steps: the wire does not read along"
+                await work(plain)
+                statuses = "SELECT status, count(*) FROM orders GROUP BY 1 ORDER BY 1"
+                assert lent.sql(statuses) == [
+                    ("allocated", 2 * taken),
+                    ("cancelled", taken),
+                    ("shipped", taken),
+                ]
+                assert stock_of(lent, "P1") == {"L1": (2_000 - taken, 3 * taken)}
+                assert stock_of(lent, "P2") == {"L1": (2_000, 2 * taken)}
+                await assert_index_equals_database(lent, faulty)
+                await assert_clean(lent, plain)
+
+    asyncio.run(story())
+
+
+async def _work_while_broken(lent: Shop, wire: Wire, faulty: Account) -> int:
+    """Let a worker decide two orders at a time, its connection lost at each step in turn."""
+    for step in itertools.count(1):
+        asked = [order(f"{step}-{n}", ("P1", 1), ("P2", 1)) for n in range(2)]
+        await place(faulty, *asked, wait=False)
+        plan = wire.break_at("worker", step, "answer lost")
+        await work(faulty)
+        assert lent.value("SELECT count(*) FROM inbox") == 0
+        if not plan.has_fired:
+            return 2 * step
+        assert step < MOST_STEPS
+    return 0
+
+
+def test_a_worker_s_pass_counts_once_wherever_its_connection_is_lost(
+    lent: Shop, folder: Path
+) -> None:
+    async def story() -> None:
+        async with (
+            faulty_wire(lent.conninfo, folder) as wire,
+            opened(Shop(wire.conninfo, lent.name)) as faulty,
+        ):
+            await count(faulty, ("P1", "L1", 2_000), ("P2", "L2", 2_000))
+            taken = await _work_while_broken(lent, wire, faulty)
+            assert taken > 20
+            statuses = "SELECT status, count(*) FROM orders GROUP BY 1"
+            assert lent.sql(statuses) == [("allocated", taken)]
+            assert lent.value("SELECT count(*) FROM dead_letter") == 0
+            assert stock_of(lent, "P1") == {"L1": (2_000, taken)}
+            await assert_index_equals_database(lent, faulty)
+            await assert_clean(lent, faulty)
+
+    asyncio.run(story())
+
+
+def test_a_count_counts_once_wherever_its_connection_is_lost(lent: Shop, folder: Path) -> None:
+    async def story() -> None:
+        async with (
+            faulty_wire(lent.conninfo, folder) as wire,
+            opened(Shop(wire.conninfo, lent.name)) as faulty,
+        ):
+            step = 0
+            for step in itertools.count(1):
+                plan = wire.break_at("stock", step, "answer lost")
+                rows = [("P1", "L1", step), (f"P{step}", "L2", step), ("P1", "L3", 7)]
+                await count(faulty, *rows)
+                if not plan.has_fired:
+                    break
+                assert step < MOST_STEPS
+            assert step > 5
+            assert stock_of(lent, "P1")["L1"] == (step, 0)
+            versions = "SELECT version FROM position WHERE product_id = 1 ORDER BY location_id"
+            assert lent.sql(versions) == [(step,), (1,), (1,)]
+            await assert_index_equals_database(lent, faulty)
+            await assert_clean(lent, faulty)
+
+    asyncio.run(story())
