@@ -64,7 +64,7 @@ async def bench_availability(conninfo: str, options: Options) -> tuple[int, dict
             figures |= await _measured(bench, server, options, clients)
             figures["api_memory_mib"] = round(server.memory_mib())
             body = await _one_answer(server, products)
-        figures |= await _bare(body, clients, float(figures["requests_per_s"]))
+        figures |= await _bare(body, clients, float(figures["requests_per_core_s"]))
         figures |= await judge(bench)
     return clients, figures
 
@@ -180,9 +180,10 @@ async def _bare(body: bytes, clients: int, rate: float) -> dict[str, Figure]:
             Load(port=server.port, clients=clients, seconds=4.0, requests=[request], again=True)
         )
         used_s = server.processor_s() - before_s
+    per_core = len(answers.status) / used_s
     bare = answers.rate(answers.after(1.0))
     return {
         "bare_requests_per_s": round(bare, 1),
-        "bare_requests_per_core_s": round(len(answers.status) / used_s, 1),
-        "ratio_to_bare": round(rate / bare, 3),
+        "bare_requests_per_core_s": round(per_core, 1),
+        "ratio_to_bare": round(rate / per_core, 3),
     }
