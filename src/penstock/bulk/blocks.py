@@ -98,8 +98,12 @@ def _read_parquet(source: Source) -> Iterator[Block]:
 def text_blocks(stream: BinaryIO, *, has_quotes: bool) -> Iterator[bytes]:
     """Cut what is left of a text into blocks that end where a record does."""
     kept = b""
-    while block := stream.read(BLOCK_BYTES):
-        block = kept + block
+    coming = stream.read(BLOCK_BYTES)
+    while coming:
+        block = kept + coming
+        coming = stream.read(BLOCK_BYTES)
+        if not coming and not block.endswith(b"\n"):
+            block += b"\n"
         end = _end_of_last_record(block) if has_quotes else block.rfind(b"\n") + 1
         if end:
             yield block[:end]
@@ -107,7 +111,7 @@ def text_blocks(stream: BinaryIO, *, has_quotes: bool) -> Iterator[bytes]:
         if len(kept) > MAX_RECORD_BYTES:
             raise Refusal("file_unreadable", "A record does not end: is a quote never closed?")
     if kept:
-        yield kept if kept.endswith(b"\n") else kept + b"\n"
+        yield kept
 
 
 def _end_of_last_record(block: bytes) -> int:

@@ -52,8 +52,7 @@ async def import_locations(run: Run) -> None:
 
 async def _import(run: Run, shape: Shape[T], upsert: Upsert[T]) -> None:
     chunks = record_chunks(run.source, shape, run.job.rows_done, RECORDS_PER_PASS)
-    async for chunk in read_ahead(chunks):
-        await by_halves(chunk, partial(_write, run, upsert))
+    await read_ahead(chunks, lambda chunk: by_halves(chunk, partial(_write, run, upsert)))
 
 
 async def _write(run: Run, upsert: Upsert[T], chunk: Chunk[T]) -> None:

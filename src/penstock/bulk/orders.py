@@ -29,8 +29,7 @@ async def import_orders(run: Run) -> None:
 
     Refuses with `missing_column`, `unknown_column` and what reading refuses.
     """
-    async for chunk in read_ahead(_chunks(run)):
-        await by_halves(chunk, partial(_take, run))
+    await read_ahead(_chunks(run), lambda chunk: by_halves(chunk, partial(_take, run)))
 
 
 def _chunks(run: Run) -> Iterator[Chunk[OrderInput]]:

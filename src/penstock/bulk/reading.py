@@ -6,22 +6,22 @@ Owns the one thread; at most one part waits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def read_ahead(parts: Iterator[T]) -> AsyncGenerator[T]:
-    """Give the parts in order; the next is made in a thread while one is worked on."""
+async def read_ahead(parts: Iterator[T], work: Callable[[T], Awaitable[None]]) -> None:
+    """Do the work for each part in order; the next part is made in a thread meanwhile."""
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1, thread_name_prefix="penstock-import") as executor:
-        coming = loop.run_in_executor(executor, next, parts, None)
+    executor = ThreadPoolExecutor(1, thread_name_prefix="penstock-import")
+    coming = loop.run_in_executor(executor, next, parts, None)
+    try:
         while (part := await coming) is not None:
             coming = loop.run_in_executor(executor, next, parts, None)
-            try:
-                yield part
-            except BaseException:
-                coming.cancel()
-                raise
+            await work(part)
+    finally:
+        coming.cancel()
+        executor.shutdown(wait=False, cancel_futures=True)

@@ -193,5 +193,6 @@ def fault_of(row: int, error: msgspec.ValidationError) -> Fault:
 
 
 def fault_of_refusal(row: int, refusal: Refusal) -> Fault:
-    """Return a record's refusal as a fault."""
-    return Fault(row, str(refusal.data.get("field", "")), refusal.message, refusal.code)
+    """Return a record's refusal as a fault; the field is named, or what the refusal is about."""
+    field = refusal.data.get("field") or next(iter(refusal.data), "")
+    return Fault(row, str(field), refusal.message, refusal.code)

@@ -124,8 +124,7 @@ async def import_stock(run: Run, subject: Subject) -> None:
     run.ignored = check_columns(run.source, column_names(run.source))
     feed = _Feed(run, subject)
     await feed.mark()
-    async for read in read_ahead(feed.read()):
-        await feed.count(await feed.learn(read))
+    await read_ahead(feed.read(), feed.count)
 
 
 class _Feed:
@@ -189,7 +188,7 @@ class _Feed:
             now_us=microseconds(now),
         )
 
-    async def learn(self, read: StockRows) -> StockRows:
+    async def _learn(self, read: StockRows) -> StockRows:
         """Ask the database once for the SKUs of a block that the process does not know."""
         if not read.lacking:
             return read
@@ -204,6 +203,7 @@ class _Feed:
 
     async def count(self, read: StockRows) -> None:
         """Count the rows of a block, chunk by chunk."""
+        read = await self._learn(read)
         faults = sorted(read.faults, key=lambda fault: fault.row)
         start, total = 0, len(read.rows)
         while True:
@@ -254,6 +254,7 @@ class _Feed:
         outcomes = np.full(len(chunk.part.rows), Outcome.LOST, dtype=np.int8)
         places = np.flatnonzero(chunk.counts.counted_us <= self._marked_us)
         index, ids = self._knowledge.index, chunk.ids[places]
+        index.reserve_room(0)  # place 0 stands for positions nobody knows
         known = Known(
             ids=ids,
             on_hands=index.on_hand[ids],
