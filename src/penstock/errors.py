@@ -33,6 +33,10 @@ class Broken(PenstockError):
     """A bug or corrupt data. The edges keep the row for a person."""
 
 
+class OutcomeUnknown(Broken):
+    """Whether a transaction committed cannot be told: only who knows its key may try again."""
+
+
 def invariant(condition: object, message: str) -> None:
     """Raise `Broken` with the message unless the condition holds. Never stripped."""
     if not condition:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from penstock.db import Connection, Database, Tx, begin, retry, roll_back
-from penstock.errors import Transient, invariant
+from penstock.errors import OutcomeUnknown, Transient, invariant
 from penstock.ids import new_id
 
 T = TypeVar("T")
@@ -97,12 +97,23 @@ async def _open(tx: Pass, kind: str) -> None:
 
 
 async def was_committed(database: Database, schema: str, pass_id: str) -> bool:
-    """Tell whether the pass is there: it is, if and only if its transaction committed."""
+    """Tell whether the pass is there: it is, if and only if its transaction committed.
+
+    Asks by inserting its row anew, which waits for a transaction that is still committing. Raises
+    `OutcomeUnknown` when nobody answers: trying again might do everything twice.
+    """
 
     async def once() -> bool:
-        query = f"SELECT 1 FROM {schema}.pass WHERE id = %s".encode()  # noqa: S608 (our schema name)
+        query = b"INSERT INTO pass (id, kind) VALUES (%s, 'lookup') ON CONFLICT (id) DO NOTHING"
         async with database.connection() as connection:
-            cursor = await connection.execute(query, (pass_id,))
-            return await cursor.fetchone() is not None
+            try:
+                await begin(connection, schema)
+                cursor = await connection.execute(query, (pass_id,))
+                return bool(cursor.rowcount == 0)
+            finally:
+                await roll_back(connection)
 
-    return await retry(once)
+    try:
+        return await retry(once)
+    except Transient as error:
+        raise OutcomeUnknown(f"nobody can tell whether pass {pass_id} counts") from error

@@ -46,11 +46,19 @@ class Wire:
         self.conninfo = f"postgresql://{user}@/{fields['dbname']}?host={quote(str(folder), '')}"
         self.plan: Break | None = None
         self.carrying: set[asyncio.Task[None]] = set()
+        self.lines: list[_Line] = []
+        self.loses_lookups = False
 
     def break_at(self, kind: str, step: int, how: How) -> Break:
         """Plan the next break."""
         self.plan = Break(kind, step, how)
         return self.plan
+
+    def cut(self, kind: str) -> None:
+        """Cut the lines that have carried a pass of a kind, whatever the server is doing."""
+        for line in self.lines:
+            if line.kind == kind:
+                line.near.close()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until one side ends or it breaks."""
@@ -60,6 +68,7 @@ class Wire:
         task.add_done_callback(self.carrying.discard)
         far_reader, far_writer = await asyncio.open_unix_connection(self.target)
         line = _Line(self, far_writer, writer)
+        self.lines.append(line)
         ways = [
             asyncio.create_task(line.forth(reader)),
             asyncio.create_task(line.back(far_reader)),
@@ -78,8 +87,8 @@ class _Line:
     def __init__(self, wire: Wire, far: asyncio.StreamWriter, near: asyncio.StreamWriter) -> None:
         self._wire = wire
         self._far = far
-        self._near = near
-        self._kind = ""
+        self.near = near
+        self.kind = ""
         self._step = 0
         self._backend_pid = 0
         self._is_answer_lost = False
@@ -95,14 +104,16 @@ class _Line:
 
     def _count_step(self, message: bytes) -> None:
         """Count steps; at the planned one, do what was planned."""
-        if b"INSERT INTO pass " in message:
+        if b"'lookup'" in message and self._wire.loses_lookups:
+            self.near.close()
+        if b"INSERT INTO pass (id, kind) VALUES ('" in message:
             kind = message.split(b"VALUES", 1)[1].split(b"'")[3]
-            self._kind, self._step = kind.decode(), 0
-        if not self._kind or message[0] not in _ANSWERED:
+            self.kind, self._step = kind.decode(), 0
+        if not self.kind or message[0] not in _ANSWERED:
             return
         self._step += 1
         plan = self._wire.plan
-        if plan is None or (plan.kind, plan.step) != (self._kind, self._step):
+        if plan is None or (plan.kind, plan.step) != (self.kind, self._step):
             return
         self._wire.plan = None
         plan.has_fired = True
@@ -124,8 +135,8 @@ class _Line:
                 if message[:1] in {b"Z", b"G"}:  # ready, or waiting for the rows of a COPY
                     return
                 continue
-            self._near.write(message)
-            await self._near.drain()
+            self.near.write(message)
+            await self.near.drain()
 
 
 async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from tests.engine.faulty_wire import How, Wire, faulty_wire
 from tests.shop import (
@@ -25,10 +26,16 @@ from tests.shop import (
     place,
     shop,
     stock_of,
+    until,
     work,
 )
 
 from penstock.app import Account
+from penstock.errors import OutcomeUnknown
+from penstock.ids import new_id
+from penstock.inventory.counts import adjust_stock
+from penstock.inventory.model import Adjustment
+from penstock.passes import Pass
 from penstock.rules.take import NewOrder, OrderEvent
 
 MOST_STEPS = 150
@@ -150,6 +157,63 @@ def test_a_count_counts_once_wherever_its_connection_is_lost(lent: Shop, folder:
             versions = "SELECT version FROM position WHERE product_id = 1 ORDER BY location_id"
             assert lent.sql(versions) == [(step,), (1,), (1,)]
             await assert_index_equals_database(lent, faulty)
+            await assert_clean(lent, faulty)
+
+    asyncio.run(story())
+
+
+@pytest.fixture
+def stuck_commits(lent: Shop) -> Iterator[Callable[[], None]]:
+    """Let every COMMIT wait for a standby that is not there, until the given function is called."""
+
+    def set_standby(name: str) -> None:
+        with psycopg.connect(lent.conninfo, autocommit=True) as connection:
+            connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'".encode())
+            connection.execute(b"SELECT pg_reload_conf()")
+
+    yield lambda: set_standby("nobody")
+    set_standby("")
+
+
+def _waiting(lent: Shop, kind: str) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event"
+    return int(lent.value(f"{query} = '{kind}' AND query NOT LIKE '%number%'"))
+
+
+@pytest.mark.parametrize("loses_lookups", [False, True])
+def test_a_commit_still_on_its_way_when_its_connection_is_lost_counts_once(
+    lent: Shop, folder: Path, stuck_commits: Callable[[], None], *, loses_lookups: bool
+) -> None:
+    async def story() -> None:
+        async with (
+            faulty_wire(lent.conninfo, folder) as wire,
+            opened(Shop(wire.conninfo, lent.name)) as faulty,
+        ):
+            await count(faulty, ("P1", "L1", 10))
+            more = [Adjustment(1, 1, 5, faulty.knowledge.clock.now())]
+
+            async def adjust(tx: Pass) -> None:
+                await adjust_stock(tx, more, new_id())
+
+            stuck_commits()
+            wire.loses_lookups = loses_lookups
+            adjusting = asyncio.create_task(faulty.knowledge.run_pass("adjust", adjust))
+            await until(lambda: _waiting(lent, "SyncRep") == 1, "no COMMIT waits")
+            wire.cut("adjust")
+            if loses_lookups:
+                with pytest.raises(OutcomeUnknown):
+                    await adjusting
+            else:
+                await until(
+                    lambda: _waiting(lent, "SyncRep") > 1 or _waiting(lent, "transactionid") > 0,
+                    "nobody looks the pass up",
+                )
+            with psycopg.connect(lent.conninfo, autocommit=True) as connection:
+                connection.execute(b"ALTER SYSTEM RESET synchronous_standby_names")
+                connection.execute(b"SELECT pg_reload_conf()")
+            await asyncio.wait([adjusting])
+            await until(lambda: _waiting(lent, "SyncRep") == 0, "a COMMIT still waits")
+            assert stock_of(lent, "P1") == {"L1": (15, 0)}
             await assert_clean(lent, faulty)
 
     asyncio.run(story())

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from penstock.errors import Refusal, Transient
+from penstock.errors import OutcomeUnknown, Refusal, Transient
 from penstock.rules.knowledge import Knowledge
 from penstock.rules.take import Result, Work, take
 
@@ -82,7 +82,7 @@ class Grouping:
             start += len(submitted)
 
     async def _isolate(self, group: list[_Submitted], error: Exception) -> None:
-        if len(group) == 1 or isinstance(error, Transient):
+        if len(group) == 1 or isinstance(error, (Transient, OutcomeUnknown)):
             _log.error("a group failed", items=len(group), error=repr(error), exc_info=error)
             for _, future in group:
                 if not future.done():
