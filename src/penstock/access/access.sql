@@ -1,30 +1,49 @@
 -- name: channels
 -- Every channel; there are few.
-SELECT id, ref, parent_id, currency, catalogue_id FROM channel ORDER BY id
+SELECT id, ref, parent_id, currency::text, catalogue_id, settings FROM channel ORDER BY id
+
+-- name: lock_channels
+-- Who changes channels waits here: a cycle cannot be closed from two sides. Index: revision_pkey.
+SELECT value FROM revision WHERE name = 'channel' FOR NO KEY UPDATE
 
 -- name: make_catalogues
 -- Makes product catalogues that channels name. Index: product_catalogue_ref_unique.
-INSERT INTO product_catalogue (ref) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING
+INSERT INTO product_catalogue (ref)
+SELECT u.ref FROM unnest(%s::text[]) AS u (ref)
+WHERE NOT EXISTS (SELECT FROM product_catalogue AS c WHERE c.ref = u.ref)
+ORDER BY 1 ON CONFLICT DO NOTHING
 
 -- name: upsert_channels
--- Makes or changes channels, parents apart. Index: channel_ref_unique.
-INSERT INTO channel (ref, kind, name, currency, tax_id, catalogue_id, settings)
-SELECT c.ref, c.kind, c.name, c.currency, c.tax_id, p.id, coalesce(c.settings, '{}')
-FROM jsonb_to_recordset(%s::jsonb) AS c
-     (ref text, kind text, name text, currency text, tax_id text, product_catalogue text,
-      settings jsonb)
-LEFT JOIN product_catalogue p ON p.ref = c.product_catalogue
-ORDER BY c.ref
-ON CONFLICT (ref) DO UPDATE
-SET kind = excluded.kind, name = excluded.name, currency = excluded.currency,
-    tax_id = excluded.tax_id, catalogue_id = excluded.catalogue_id, settings = excluded.settings
-
--- name: set_parents
--- Hangs channels below their parents. Index: channel_ref_unique.
-UPDATE channel c SET parent_id = p.id
-FROM jsonb_to_recordset(%s::jsonb) AS u (ref text, parent text)
-LEFT JOIN channel p ON p.ref = u.parent
-WHERE c.ref = u.ref AND c.parent_id IS DISTINCT FROM p.id
+-- Makes or changes channels, below parents that are there or in the same list; says which are new.
+-- Unchanged ones are not written. Index: channel_ref_unique.
+WITH asked AS MATERIALIZED (
+    SELECT u.*, c.id IS NULL AS is_new, coalesce(c.id, nextval('channel_id_seq')) AS id
+    FROM json_to_recordset(%s::json) AS u
+        (ref text, parent text, kind text, name text, currency text, tax_id text,
+         product_catalogue text, settings jsonb)
+    LEFT JOIN channel AS c ON c.ref = u.ref
+), placed AS (
+    SELECT a.*, coalesce(s.id, p.id) AS parent_id, k.id AS catalogue_id
+    FROM asked AS a
+    LEFT JOIN asked AS s ON s.ref = a.parent
+    LEFT JOIN channel AS p ON p.ref = a.parent
+    LEFT JOIN product_catalogue AS k ON k.ref = a.product_catalogue
+), changed AS (
+    SELECT n.* FROM placed AS n LEFT JOIN channel AS c ON c.id = n.id
+    WHERE n.is_new OR (c.parent_id, c.kind, c.name, c.currency::text, c.tax_id, c.catalogue_id,
+                       c.settings)
+        IS DISTINCT FROM (n.parent_id, n.kind, n.name, n.currency, n.tax_id, n.catalogue_id,
+                          n.settings)
+), written AS (
+    INSERT INTO channel (id, ref, parent_id, kind, name, currency, tax_id, catalogue_id, settings)
+    SELECT id, ref, parent_id, kind, name, currency, tax_id, catalogue_id, settings
+    FROM changed ORDER BY ref
+    ON CONFLICT ON CONSTRAINT channel_ref_unique DO UPDATE
+    SET parent_id = excluded.parent_id, kind = excluded.kind, name = excluded.name,
+        currency = excluded.currency, tax_id = excluded.tax_id,
+        catalogue_id = excluded.catalogue_id, settings = excluded.settings
+)
+SELECT ref, is_new FROM changed
 
 -- name: bump_channel
 -- Tells every process that channels changed.

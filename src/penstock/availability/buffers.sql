@@ -1,35 +1,30 @@
--- name: unknown_refs
--- Refs that buffers name and nothing has.
-SELECT 'channel', u.channel FROM jsonb_to_recordset(%s::jsonb) AS u (channel text)
-WHERE u.channel IS NOT NULL AND NOT EXISTS (SELECT 1 FROM channel c WHERE c.ref = u.channel)
-UNION ALL
-SELECT 'location', u.location FROM jsonb_to_recordset(%s::jsonb) AS u (location text)
-WHERE u.location IS NOT NULL AND NOT EXISTS (SELECT 1 FROM location l WHERE l.ref = u.location)
-UNION ALL
-SELECT 'SKU', u.sku FROM jsonb_to_recordset(%s::jsonb) AS u (sku text)
-WHERE u.sku IS NOT NULL AND NOT EXISTS (SELECT 1 FROM product p WHERE p.ref = u.sku)
-LIMIT 1
+-- name: lock_controls
+-- Who sets buffers waits here. Index: revision_pkey.
+SELECT value FROM revision WHERE name = 'control' FOR NO KEY UPDATE
 
--- name: clear_buffers
--- Takes out the buffers that are set anew.
-DELETE FROM control b
-USING jsonb_to_recordset(%s::jsonb) AS u
-    (channel text, sku text, location text, location_kind text)
-LEFT JOIN channel c ON c.ref = u.channel
-LEFT JOIN product p ON p.ref = u.sku
-LEFT JOIN location l ON l.ref = u.location
-WHERE (b.channel_id, b.product_id, b.location_id, b.location_kind)
-    IS NOT DISTINCT FROM (c.id, p.id, l.id, u.location_kind)
+-- name: named_ids
+-- Ids of what buffers name; a SKU may be in several catalogues.
+-- Indexes: channel_ref_unique, product_ref_unique, location_ref_unique.
+SELECT 'channel', ref, id FROM unnest(%s::text[]) AS u (ref) JOIN channel USING (ref)
+UNION ALL
+SELECT 'sku', u.ref, p.id FROM product_catalogue AS c CROSS JOIN unnest(%s::text[]) AS u (ref)
+JOIN product AS p ON p.catalogue_id = c.id AND p.ref = u.ref
+UNION ALL
+SELECT 'location', ref, id FROM unnest(%s::text[]) AS u (ref) JOIN location USING (ref)
 
--- name: insert_buffers
--- Adds buffers, a row per product of that SKU.
+-- name: buffers
+-- Every buffer: processes hold them all too.
+SELECT id, channel_id, product_id, location_id, location_kind, qty FROM control
+WHERE kind = 'buffer'
+
+-- name: drop_buffers
+-- Takes out buffers that are set anew. Index: control_pkey.
+DELETE FROM control WHERE id = ANY(%s)
+
+-- name: add_buffers
+-- Adds buffers, given as columns.
 INSERT INTO control (channel_id, product_id, location_id, location_kind, qty)
-SELECT c.id, p.id, l.id, u.location_kind, u.qty
-FROM jsonb_to_recordset(%s::jsonb) AS u
-    (channel text, sku text, location text, location_kind text, qty int)
-LEFT JOIN channel c ON c.ref = u.channel
-LEFT JOIN product p ON p.ref = u.sku
-LEFT JOIN location l ON l.ref = u.location
+SELECT * FROM unnest(%s::int[], %s::int[], %s::int[], %s::text[], %s::int[])
 
 -- name: bump_control
 -- Tells every process that controls changed.

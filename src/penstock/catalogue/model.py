@@ -1,14 +1,14 @@
 """A product in words, and the checks that need nothing but the record itself. Pure."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from penstock.errors import Refusal
+from penstock.money import MAX_AMOUNT_MINOR
+from penstock.records import MAX_REF
 
 KINDS = ("standard", "variant", "group")
-MAX_REF = 100
 MAX_WEIGHT_G = 100_000_000
 GTIN_LENGTHS = (8, 12, 13, 14)
 
@@ -37,15 +37,15 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 
 def check_product(product: ProductInput) -> None:
-    """Refuse a record that cannot be a product, naming the field."""
+    """Refuse a record that cannot be a product with `invalid_product`, naming the field."""
     if not 1 <= len(product.ref) <= MAX_REF:
         raise _refusal("ref", f"A SKU has 1 to {MAX_REF} characters.")
     if product.kind not in KINDS:
         raise _refusal("kind", f"A product is one of {', '.join(KINDS)}.")
     if not 0 <= product.weight_g <= MAX_WEIGHT_G:
         raise _refusal("weight_g", f"A weight is 0 to {MAX_WEIGHT_G} grams.")
-    if product.price_minor is not None and product.price_minor < 0:
-        raise _refusal("price_minor", "A price is not negative.")
+    if product.price_minor is not None and not 0 <= product.price_minor <= MAX_AMOUNT_MINOR:
+        raise _refusal("price_minor", f"A price is 0 to {MAX_AMOUNT_MINOR} minor units.")
     if product.gtin is not None and not is_gtin(product.gtin):
         raise _refusal("gtin", f"{product.gtin[:20]!r} is no GTIN: its check digit is wrong.")
 
@@ -56,30 +56,6 @@ def is_gtin(text: str) -> bool:
         return False
     weighted = sum(int(d) * (3 if place % 2 else 1) for place, d in enumerate(reversed(text)))
     return weighted % 10 == 0
-
-
-def checked(products: Sequence[ProductInput]) -> tuple[list[Outcome | None], list[ProductInput]]:
-    """Check a list; returns an outcome for what is refused (else None), and what is left.
-
-    Of two records with one ref the later stands, the earlier is refused as `superseded`.
-    """
-    last = {product.ref: place for place, product in enumerate(products)}
-    outcomes: list[Outcome | None] = []
-    good: list[ProductInput] = []
-    for place, product in enumerate(products):
-        try:
-            check_product(product)
-        except Refusal as refusal:
-            outcomes.append(Outcome("refused", refusal))
-            continue
-        if last[product.ref] != place:
-            message = f"A later record of this list has ref {product.ref!r} too."
-            refusal = Refusal("superseded", message, field="ref")
-            outcomes.append(Outcome("refused", refusal))
-            continue
-        outcomes.append(None)
-        good.append(product)
-    return outcomes, good
 
 
 def _refusal(field: str, message: str) -> Refusal:

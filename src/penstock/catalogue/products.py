@@ -16,6 +16,7 @@ from penstock.db import Queries, Row, Tx
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 SQL = Queries("penstock.catalogue", "catalogue.sql")
+PAGE = 100_000
 
 
 class Products:
@@ -35,37 +36,42 @@ class Products:
     async def resolve(self, tx: Tx, catalogue_id: int, skus: Sequence[str]) -> list[int]:
         """Return the ids of SKUs, -1 for those that are not there; asks once for unknown ones."""
         known = self.by_sku(catalogue_id)
-        lacking = sorted({sku for sku in skus if sku not in known})
+        lacking = sorted({sku for sku in skus if sku not in known and "\0" not in sku})
         if lacking:
-            self.add(await tx.fetch(SQL.products_by_sku, (catalogue_id, lacking)))
+            self.add(await tx.fetch(SQL.products_by_sku, (lacking, catalogue_id), prepare=False))
         return [known.get(sku, -1) for sku in skus]
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Take in rows (id, catalogue id, SKU, weight, stocked, on)."""
-        if not rows:
-            return
-        size = max(len(self.skus), max(row[0] for row in rows) + 1)
+    def add(self, rows: Sequence[Row]) -> int:
+        """Take in columns by catalogue (id, SKUs, weights, stocked, on); returns the highest id."""
+        highest = max((int(row[1].max()) for row in rows), default=0)
+        size = max(len(self.skus), highest + 1)
         self.skus += [None] * (size - len(self.skus))
         self.weight_g = _grown(self.weight_g, size)
         self.is_stocked = _grown(self.is_stocked, size)
         self.is_on = _grown(self.is_on, size)
-        for product_id, catalogue_id, sku, *_ in rows:
-            self.skus[product_id] = sku
-            self.by_sku(catalogue_id)[sku] = product_id
-        ids = np.array([row[0] for row in rows], dtype=np.int64)
-        self.weight_g[ids] = [row[3] for row in rows]
-        self.is_stocked[ids] = [row[4] for row in rows]
-        self.is_on[ids] = [row[5] for row in rows]
+        for catalogue_id, ids, skus, weights, stocked, on in rows:
+            self.weight_g[ids] = weights
+            self.is_stocked[ids] = stocked
+            self.is_on[ids] = on
+            numbers = ids.tolist()
+            self.by_sku(catalogue_id).update(zip(skus, numbers, strict=True))
+            for product_id, sku in zip(numbers, skus, strict=True):
+                self.skus[product_id] = sku
+        return highest
 
 
 def _grown(column: NDArray[_Kind], size: int) -> NDArray[_Kind]:
+    if len(column) == size:
+        return column
     grown = np.zeros(size, dtype=column.dtype)
     grown[: len(column)] = column
     return grown
 
 
 async def load_products(tx: Tx) -> Products:
-    """Load every product of the account."""
+    """Load every product of the account, page by page."""
     products = Products()
-    products.add(await tx.fetch(SQL.products))
+    last = 0
+    while rows := await tx.fetch(SQL.products, (last, PAGE)):
+        last = products.add(rows)
     return products

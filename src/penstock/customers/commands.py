@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
-import msgspec
-
+from penstock.customers.model import CustomerInput, check_customer
 from penstock.customers.store import SQL
-from penstock.db import Tx
-from penstock.errors import Refusal
+from penstock.db import Tx, uuid_array
 from penstock.ids import new_id
-
-MAX_REF = 100
-
-
-class CustomerInput(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A customer; `tier` is the account's own word."""
-
-    ref: str
-    tier: str = "standard"
-    name: str | None = None
-    email: str | None = None
-    address: dict[str, Any] = {}
-    attributes: dict[str, Any] = {}
+from penstock.records import Result, answers, sift
 
 
-async def upsert_customers(tx: Tx, customers: Sequence[CustomerInput]) -> int:
-    """Make or change customers; of two with one ref the later stands. Returns how many changed.
+async def upsert_customers(tx: Tx, customers: Sequence[CustomerInput]) -> list[Result]:
+    """Make or change customers; returns `created`, `updated`, `unchanged` or a refusal each.
 
-    Refuses `invalid_customer` as a whole.
+    Refusals: `invalid_customer`, `superseded` (a later record of the list has the same ref).
     """
-    by_ref = {customer.ref: customer for customer in customers}
-    for ref in by_ref:
-        if not 1 <= len(ref) <= MAX_REF:
-            raise Refusal("invalid_customer", f"A ref has 1 to {MAX_REF} characters.", field="ref")
-    if not by_ref:
-        return 0
-    ids = [new_id() for _ in by_ref]
-    body = msgspec.json.encode(list(by_ref.values())).decode()
-    return await tx.execute(SQL.upsert_customers, (body, ids))
+    refusals, good, body = sift(customers, check_customer, _ref, "invalid_customer")
+    written: dict[Hashable, str] = {}
+    if good:
+        ids = uuid_array(new_id() for _ in good)
+        rows = await tx.fetch(SQL.upsert_customers, (body, ids), prepare=False)  # it grows fast
+        written = {ref: "created" if is_new else "updated" for ref, is_new in rows}
+    return answers(customers, refusals, written, _ref)
+
+
+def _ref(customer: CustomerInput) -> str:
+    return customer.ref

@@ -8,6 +8,7 @@ by all. Changes come with revision `network`; switches with a time are honoured 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -52,7 +53,8 @@ class Directory:
         self.handling_min = np.array([row[9] for row in rows], dtype=np.int32)
         self.daily_limit = {service: _limits(rows, service) for service in _limited(rows)}
         self._capable = {s: np.array([s in row[7] for row in rows], dtype=bool) for s in SERVICES}
-        self._hours: list[tuple[Hours, str]] = [(row[6], row[5]) for row in rows]
+        self._calendars: dict[str, tuple[Hours, str]] = {}
+        self._calendar_of = [_remember(self._calendars, row[6], row[5]) for row in rows]
         self._members = members
         self._location_switches, self._network_switches = switches
         self._channel_networks = channel_networks
@@ -69,7 +71,9 @@ class Directory:
         key = (channel_id, service, self._period(at))
         mask = self._serving.get(key)
         if mask is None:
-            mask = self._serving[key] = self.removed_by(channel_id, service, at) == 0
+            mask = self.removed_by(channel_id, service, at) == 0
+            mask.setflags(write=False)
+            self._serving[key] = mask
         return mask
 
     def removed_by(self, channel_id: int, service: str, at: datetime) -> NDArray[np.uint8]:
@@ -80,12 +84,14 @@ class Directory:
             if len(self._removed) > _MAX_CACHED:
                 self._removed.clear()
                 self._serving.clear()
-            codes = self._removed[key] = self._removed_by(channel_id, service, at)
+            codes = self._removed_by(channel_id, service, at)
+            codes.setflags(write=False)
+            self._removed[key] = codes
         return codes
 
     def _period(self, at: datetime) -> int:
         """Return between which switch instants an instant lies."""
-        return sum(instant <= at for instant in self._instants)
+        return bisect_right(self._instants, at)
 
     def _removed_by(self, channel_id: int, service: str, at: datetime) -> NDArray[np.uint8]:
         codes = np.zeros(len(self.location_ids), dtype=np.uint8)
@@ -119,15 +125,16 @@ class Directory:
         """Return per location row the local date on which work taken now counts."""
         minute = at.replace(second=0, microsecond=0)
         if self._days[0] != minute:
-            known: dict[tuple[int, str], date] = {}
-            days: list[date] = []
-            for hours, time_zone in self._hours:
-                key = (id(hours), time_zone)
-                if key not in known:
-                    known[key] = working_day(hours, time_zone, at)
-                days.append(known[key])
-            self._days = (minute, days)
+            days = {key: working_day(*one, at) for key, one in self._calendars.items()}
+            self._days = (minute, [days[key] for key in self._calendar_of])
         return self._days[1]
+
+
+def _remember(calendars: dict[str, tuple[Hours, str]], hours: Hours, time_zone: str) -> str:
+    """Keep each calendar once: many locations have the same hours."""
+    key = f"{time_zone} {hours}"
+    calendars.setdefault(key, (hours, time_zone))
+    return key
 
 
 def _limited(rows: Sequence[Any]) -> set[str]:
@@ -154,6 +161,14 @@ async def load_directory(tx: Tx, channels: Channels) -> Directory:
     networks: dict[int, list[int]] = {}
     for channel_id, network_id in await tx.fetch(SQL.channel_networks):
         networks.setdefault(channel_id, []).append(network_id)
-    switches = (await tx.fetch(SQL.location_switches), await tx.fetch(SQL.network_switches))
+    switches = (
+        await _switches(tx, SQL.location_switches),
+        await _switches(tx, SQL.network_switches),
+    )
     rows = await tx.fetch(SQL.locations)
-    return Directory(rows, members, switches, networks, channels)  # type: ignore[arg-type]
+    return Directory(rows, members, switches, networks, channels)
+
+
+async def _switches(tx: Tx, query: bytes) -> list[Switch]:
+    rows = await tx.fetch(query)
+    return [(row[0], row[1], row[2], row[3]) for row in rows]

@@ -9,12 +9,16 @@ import msgspec
 
 from penstock.errors import Refusal
 from penstock.network.calendars import WEEKDAYS
+from penstock.records import check_ref
 
 KINDS = ("store", "warehouse", "3pl", "dropship_vendor", "locker")
 SERVICES = ("deliver", "collect", "receive", "return")
-MAX_REF = 100
 MAX_HANDLING_MINOR = 1_000_000
 MAX_HANDLING_MIN = 60 * 24 * 30
+MAX_DAILY_CAPACITY = 1_000_000_000
+MAX_NETWORK_LOCATIONS = 10_000
+MAX_CHANNEL_NETWORKS = 1_000
+MAX_WINDOWS = 10
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00")
 _LATITUDE, _LONGITUDE = 90.0, 180.0
 
@@ -44,6 +48,13 @@ class NetworkInput(msgspec.Struct, forbid_unknown_fields=True):
     locations: list[str] = []
 
 
+class ChannelNetworksInput(msgspec.Struct, forbid_unknown_fields=True):
+    """A channel and the refs of all networks that may serve it; none: those of its parent."""
+
+    channel: str
+    networks: list[str] = []
+
+
 class SwitchInput(msgspec.Struct, forbid_unknown_fields=True):
     """One service of a location or network (`ref`), on or off, from and until, with a reason."""
 
@@ -56,31 +67,62 @@ class SwitchInput(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def check_location(location: LocationInput) -> None:
-    """Refuse a record that cannot be a location, naming the field."""
-    _check(1 <= len(location.ref) <= MAX_REF, "ref", f"A ref has 1 to {MAX_REF} characters.")
+    """Refuse a record that cannot be a location with `invalid_location`, naming the field."""
+    check_ref(location.ref, "invalid_location")
     _check(location.kind in KINDS, "kind", f"A location is one of {', '.join(KINDS)}.")
     _check(abs(location.latitude) <= _LATITUDE, "latitude", "A latitude is from -90 to 90.")
     _check(abs(location.longitude) <= _LONGITUDE, "longitude", "A longitude is from -180 to 180.")
-    handling = location.handling_cost_minor
-    _check(0 <= handling <= MAX_HANDLING_MINOR, "handling_cost_minor", "It is out of range.")
-    _check(0 <= location.handling_min <= MAX_HANDLING_MIN, "handling_min", "It is out of range.")
-    for service in (*location.capabilities, *location.daily_capacity):
+    _check_range(location.handling_cost_minor, MAX_HANDLING_MINOR, "handling_cost_minor")
+    _check_range(location.handling_min, MAX_HANDLING_MIN, "handling_min")
+    for service in location.capabilities:
         _check(service in SERVICES, "capabilities", f"{service!r} is no service.")
-    for orders in location.daily_capacity.values():
-        _check(orders >= 0, "daily_capacity", "A capacity is not negative.")
+    for service, orders in location.daily_capacity.items():
+        _check(service in SERVICES, "daily_capacity", f"{service!r} is no service.")
+        _check_range(orders, MAX_DAILY_CAPACITY, "daily_capacity")
     _check(_is_time_zone(location.time_zone), "time_zone", "It is no IANA time zone.")
-    for day, windows in location.opening_hours.items():
+    _check_hours(location.opening_hours)
+
+
+def _check_hours(opening_hours: dict[str, list[tuple[str, str]]]) -> None:
+    for day, windows in opening_hours.items():
         _check(day in WEEKDAYS, "opening_hours", f"{day!r} is none of {', '.join(WEEKDAYS)}.")
+        _check(
+            len(windows) <= MAX_WINDOWS, "opening_hours", f"At most {MAX_WINDOWS} windows a day."
+        )
         for opens, closes in windows:
             is_window = _CLOCK.fullmatch(opens) and _CLOCK.fullmatch(closes) and opens < closes
-            _check(
-                is_window, "opening_hours", f"{opens}-{closes} is no window such as 09:00-17:30."
+            sentence = f"{opens}-{closes} is no window such as 09:00-17:30."
+            _check(is_window, "opening_hours", sentence)
+
+
+def check_network(network: NetworkInput) -> None:
+    """Refuse a record that cannot be a network with `invalid_network`."""
+    check_ref(network.ref, "invalid_network")
+    if len(network.locations) > MAX_NETWORK_LOCATIONS:
+        sentence = f"locations: A network has at most {MAX_NETWORK_LOCATIONS:,} of them."
+        raise Refusal("invalid_network", sentence, field="locations")
+
+
+def check_channel_networks(record: ChannelNetworksInput) -> None:
+    """Refuse a channel that names too many networks with `invalid_channel`."""
+    if len(record.networks) > MAX_CHANNEL_NETWORKS:
+        sentence = f"networks: A channel names at most {MAX_CHANNEL_NETWORKS:,} of them."
+        raise Refusal("invalid_channel", sentence, field="networks")
+
+
+def check_switch(switch: SwitchInput) -> None:
+    """Refuse what is no service (`invalid_location`) and instants that mean nothing."""
+    _check(switch.service in SERVICES, "service", f"A service is one of {', '.join(SERVICES)}.")
+    instants = {"off_from": switch.off_from, "off_until": switch.off_until}
+    for field, at in instants.items():
+        if at is not None and (switch.is_on or at.tzinfo is None):
+            sentence = (
+                f"{field}: An instant needs a time zone, and only what is switched off has one."
             )
-
-
-def check_service(service: str) -> None:
-    """Refuse what is no service."""
-    _check(service in SERVICES, "service", f"A service is one of {', '.join(SERVICES)}.")
+            raise Refusal("instant_unusable", sentence, field=field)
+    if switch.off_from and switch.off_until and switch.off_until <= switch.off_from:
+        sentence = "off_until: It has to be later than off_from."
+        raise Refusal("instant_unusable", sentence, field="off_until")
 
 
 def _is_time_zone(name: str) -> bool:
@@ -89,6 +131,10 @@ def _is_time_zone(name: str) -> bool:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
+
+
+def _check_range(value: int, most: int, field: str) -> None:
+    _check(0 <= value <= most, field, f"It is from 0 to {most:,}.")
 
 
 def _check(condition: object, field: str, message: str) -> None:

@@ -24,13 +24,18 @@ SELECT network_id, service, off_from, off_until FROM network_switch ORDER BY 1, 
 -- The active sourcing profiles.
 SELECT ref, version, channel_id, document FROM sourcing_profile WHERE is_active ORDER BY ref
 
+-- name: lock_sourcing
+-- Who stores a profile waits here. Index: revision_pkey.
+SELECT value FROM revision WHERE name = 'sourcing' FOR NO KEY UPDATE
+
 -- name: next_profile_version
 -- The version a profile's next document gets. Index: sourcing_profile_pkey.
 SELECT coalesce(max(version), 0) + 1 FROM sourcing_profile WHERE ref = %s
 
--- name: deactivate_profile
--- Index: sourcing_profile_pkey.
-UPDATE sourcing_profile SET is_active = false WHERE ref = %s AND is_active
+-- name: deactivate_profiles
+-- Takes back what a profile replaces: its other versions, and what its channel had.
+UPDATE sourcing_profile SET is_active = false
+WHERE is_active AND (ref = %s OR channel_id IS NOT DISTINCT FROM %s)
 
 -- name: insert_profile
 -- Stores a version of a profile.
@@ -41,107 +46,132 @@ VALUES (%s, %s, %s, %s::jsonb, %s)
 -- Tells every process that profiles changed.
 UPDATE revision SET value = value + 1 WHERE name = 'sourcing'
 
--- name: upsert_locations
--- Makes or changes locations; unchanged ones are not written. Index: location_ref_unique.
-INSERT INTO location AS l (ref, kind, name, address, latitude, longitude, time_zone, opening_hours,
-    capabilities, handling_cost_minor, handling_min, daily_capacity, attributes)
-SELECT u.* FROM jsonb_to_recordset(%s::jsonb) AS u
-    (ref text, kind text, name text, address jsonb, latitude double precision,
-     longitude double precision, time_zone text, opening_hours jsonb, capabilities text[],
-     handling_cost_minor bigint, handling_min int, daily_capacity jsonb, attributes jsonb)
-ORDER BY u.ref
-ON CONFLICT ON CONSTRAINT location_ref_unique DO UPDATE
-SET kind = excluded.kind, name = excluded.name, address = excluded.address,
-    latitude = excluded.latitude, longitude = excluded.longitude,
-    time_zone = excluded.time_zone, opening_hours = excluded.opening_hours,
-    capabilities = excluded.capabilities, handling_cost_minor = excluded.handling_cost_minor,
-    handling_min = excluded.handling_min, daily_capacity = excluded.daily_capacity,
-    attributes = excluded.attributes
-WHERE (l.kind, l.name, l.address, l.latitude, l.longitude, l.time_zone, l.opening_hours,
-       l.capabilities, l.handling_cost_minor, l.handling_min, l.daily_capacity, l.attributes)
-   IS DISTINCT FROM (excluded.kind, excluded.name, excluded.address, excluded.latitude,
-       excluded.longitude, excluded.time_zone, excluded.opening_hours, excluded.capabilities,
-       excluded.handling_cost_minor, excluded.handling_min, excluded.daily_capacity,
-       excluded.attributes)
-RETURNING l.ref, (l.xmax = 0)
-
--- name: locations_missing_in_networks
--- Refs that networks name and no location has. Index: location_ref_unique.
-SELECT r.ref FROM jsonb_to_recordset(%s::jsonb) AS u (ref text, locations text[]),
-    unnest(u.locations) AS r (ref)
-WHERE NOT EXISTS (SELECT 1 FROM location l WHERE l.ref = r.ref) ORDER BY 1 LIMIT 1
-
--- name: make_networks
--- Index: network_ref_unique.
-INSERT INTO network (ref)
-SELECT ref FROM jsonb_to_recordset(%s::jsonb) AS u (ref text) ORDER BY 1 ON CONFLICT DO NOTHING
-
--- name: clear_network_locations
--- Takes out the locations that a network no longer has. Index: network_location_pkey.
-DELETE FROM network_location nl
-USING jsonb_to_recordset(%s::jsonb) AS u (ref text, locations text[]), network n, location l
-WHERE n.ref = u.ref AND nl.network_id = n.id AND l.id = nl.location_id
-  AND l.ref <> ALL (u.locations)
-
--- name: set_network_locations
--- Adds the locations that a network has. Index: network_location_pkey.
-INSERT INTO network_location (network_id, location_id)
-SELECT n.id, l.id
-FROM jsonb_to_recordset(%s::jsonb) AS u (ref text, locations text[])
-JOIN network n ON n.ref = u.ref JOIN location l ON l.ref = ANY (u.locations)
-ORDER BY 1, 2 ON CONFLICT DO NOTHING
-
--- name: known_channels
--- Index: channel_ref_unique.
-SELECT ref FROM channel WHERE ref = ANY(%s)
-
--- name: known_networks
--- Index: network_ref_unique.
-SELECT ref FROM network WHERE ref = ANY(%s)
-
--- name: known_locations
--- Index: location_ref_unique.
-SELECT ref FROM location WHERE ref = ANY(%s)
-
--- name: clear_channel_networks
--- Index: channel_network_pkey.
-DELETE FROM channel_network cn USING channel c WHERE c.id = cn.channel_id AND c.ref = ANY(%s)
-
--- name: set_channel_networks
--- Index: channel_network_pkey.
-INSERT INTO channel_network (channel_id, network_id)
-SELECT c.id, n.id FROM unnest(%s::text[], %s::text[]) AS u (channel, network)
-JOIN channel c ON c.ref = u.channel JOIN network n ON n.ref = u.network
-ORDER BY 1, 2 ON CONFLICT DO NOTHING
-
--- name: switch_locations_on
--- Index: location_switch_pkey.
-DELETE FROM location_switch s
-USING unnest(%s::text[], %s::text[]) AS u (ref, service), location l
-WHERE l.ref = u.ref AND s.location_id = l.id AND s.service = u.service
-
--- name: switch_locations_off
--- Index: location_switch_pkey.
-INSERT INTO location_switch (location_id, service, off_from, off_until, reason)
-SELECT l.id, u.service, u.off_from, u.off_until, u.reason
-FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[])
-     AS u (ref, service, off_from, off_until, reason)
-JOIN location l USING (ref) ORDER BY 1, 2
-
--- name: switch_networks_on
--- Index: network_switch_pkey.
-DELETE FROM network_switch s
-USING unnest(%s::text[], %s::text[]) AS u (ref, service), network n
-WHERE n.ref = u.ref AND s.network_id = n.id AND s.service = u.service
-
--- name: switch_networks_off
--- Index: network_switch_pkey.
-INSERT INTO network_switch (network_id, service, off_from, off_until, reason)
-SELECT n.id, u.service, u.off_from, u.off_until, u.reason
-FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[])
-     AS u (ref, service, off_from, off_until, reason)
-JOIN network n USING (ref) ORDER BY 1, 2
+-- name: lock_network
+-- Who changes the network waits here. Index: revision_pkey.
+SELECT value FROM revision WHERE name = 'network' FOR NO KEY UPDATE
 
 -- name: bump_network
 -- Tells every process that the network changed.
 UPDATE revision SET value = value + 1 WHERE name = 'network'
+
+-- name: upsert_locations
+-- Makes or changes locations; says which are new. Unchanged ones are not written, and an id is
+-- taken for new ones only: processes hold columns by id. Index: location_ref_unique.
+WITH asked AS (
+    SELECT u.*, l.id, l.id IS NULL AS is_new
+    FROM json_to_recordset(%s::json) AS u
+        (ref text, kind text, name text, address jsonb, latitude double precision,
+         longitude double precision, time_zone text, opening_hours jsonb, capabilities text[],
+         handling_cost_minor bigint, handling_min int, daily_capacity jsonb, attributes jsonb)
+    LEFT JOIN location AS l ON l.ref = u.ref
+    WHERE l.id IS NULL
+       OR (l.kind, l.name, l.address, l.latitude, l.longitude, l.time_zone, l.opening_hours,
+           l.capabilities, l.handling_cost_minor, l.handling_min, l.daily_capacity, l.attributes)
+       IS DISTINCT FROM (u.kind, u.name, u.address, u.latitude, u.longitude, u.time_zone,
+           u.opening_hours, u.capabilities, u.handling_cost_minor, u.handling_min,
+           u.daily_capacity, u.attributes)
+), written AS (
+    INSERT INTO location (id, ref, kind, name, address, latitude, longitude, time_zone,
+        opening_hours, capabilities, handling_cost_minor, handling_min, daily_capacity, attributes)
+    SELECT coalesce(id, nextval('location_id_seq')), ref, kind, name, address, latitude, longitude,
+        time_zone, opening_hours, capabilities, handling_cost_minor, handling_min, daily_capacity,
+        attributes
+    FROM asked ORDER BY ref
+    ON CONFLICT ON CONSTRAINT location_ref_unique DO UPDATE
+    SET kind = excluded.kind, name = excluded.name, address = excluded.address,
+        latitude = excluded.latitude, longitude = excluded.longitude,
+        time_zone = excluded.time_zone, opening_hours = excluded.opening_hours,
+        capabilities = excluded.capabilities, handling_cost_minor = excluded.handling_cost_minor,
+        handling_min = excluded.handling_min, daily_capacity = excluded.daily_capacity,
+        attributes = excluded.attributes
+)
+SELECT ref, is_new FROM asked
+
+-- name: location_ids
+-- Ids of locations by ref. Index: location_ref_unique.
+SELECT ref, id FROM unnest(%s::text[]) AS u (ref) JOIN location USING (ref)
+
+-- name: network_ids
+-- Ids of networks by ref. Index: network_ref_unique.
+SELECT ref, id FROM unnest(%s::text[]) AS u (ref) JOIN network USING (ref)
+
+-- name: channel_ids
+-- Ids of channels by ref. Index: channel_ref_unique.
+SELECT ref, id FROM unnest(%s::text[]) AS u (ref) JOIN channel USING (ref)
+
+-- name: make_networks
+-- Makes networks that are not there. Index: network_ref_unique.
+INSERT INTO network (ref) SELECT unnest(%s::text[]) ORDER BY 1 ON CONFLICT DO NOTHING
+
+-- name: drop_network_locations
+-- Takes out the locations that networks no longer have. Index: network_location_pkey.
+DELETE FROM network_location AS m
+WHERE m.network_id = ANY(%s)
+  AND NOT EXISTS (SELECT FROM unnest(%s::int[], %s::int[]) AS u (network_id, location_id)
+                  WHERE u.network_id = m.network_id AND u.location_id = m.location_id)
+RETURNING m.network_id
+
+-- name: add_network_locations
+-- Adds the locations that networks have. Index: network_location_pkey.
+INSERT INTO network_location (network_id, location_id)
+SELECT DISTINCT u.n, u.l FROM unnest(%s::int[], %s::int[]) AS u (n, l)
+ORDER BY 1, 2 ON CONFLICT DO NOTHING RETURNING network_id
+
+-- name: drop_channel_networks
+-- Takes out the networks that channels no longer name. Index: channel_network_pkey.
+DELETE FROM channel_network AS m
+WHERE m.channel_id = ANY(%s)
+  AND NOT EXISTS (SELECT FROM unnest(%s::int[], %s::int[]) AS u (channel_id, network_id)
+                  WHERE u.channel_id = m.channel_id AND u.network_id = m.network_id)
+RETURNING m.channel_id
+
+-- name: add_channel_networks
+-- Adds the networks that channels name. Index: channel_network_pkey.
+INSERT INTO channel_network (channel_id, network_id)
+SELECT DISTINCT u.c, u.n FROM unnest(%s::int[], %s::int[]) AS u (c, n)
+ORDER BY 1, 2 ON CONFLICT DO NOTHING RETURNING channel_id
+
+-- name: switch_locations_on
+-- Services of locations that are no longer off. Index: location_switch_pkey.
+DELETE FROM location_switch AS s USING unnest(%s::int[], %s::text[]) AS u (id, service)
+WHERE s.location_id = u.id AND s.service = u.service RETURNING s.location_id, s.service
+
+-- name: switch_locations_off
+-- Services of locations that are off from an instant: the one asked for, else the one they are off
+-- from already, else now. Index: location_switch_pkey.
+INSERT INTO location_switch AS s (location_id, service, off_from, off_until, reason)
+SELECT u.id, u.service,
+       coalesce(u.off_from, CASE WHEN o.off_from <= u.now AND (o.off_until > u.now) IS NOT FALSE
+                                 THEN o.off_from END, u.now),
+       u.off_until, u.reason
+FROM unnest(%s::int[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[],
+            %s::timestamptz[]) AS u (id, service, off_from, off_until, reason, now)
+LEFT JOIN location_switch AS o ON o.location_id = u.id AND o.service = u.service
+ORDER BY 1, 2
+ON CONFLICT ON CONSTRAINT location_switch_pkey DO UPDATE
+SET off_from = excluded.off_from, off_until = excluded.off_until, reason = excluded.reason
+WHERE (s.off_from, s.off_until, s.reason)
+      IS DISTINCT FROM (excluded.off_from, excluded.off_until, excluded.reason)
+RETURNING s.location_id, s.service
+
+-- name: switch_networks_on
+-- Services of networks that are no longer off. Index: network_switch_pkey.
+DELETE FROM network_switch AS s USING unnest(%s::int[], %s::text[]) AS u (id, service)
+WHERE s.network_id = u.id AND s.service = u.service RETURNING s.network_id, s.service
+
+-- name: switch_networks_off
+-- Services of networks that are off from an instant, as with locations. Index: network_switch_pkey.
+INSERT INTO network_switch AS s (network_id, service, off_from, off_until, reason)
+SELECT u.id, u.service,
+       coalesce(u.off_from, CASE WHEN o.off_from <= u.now AND (o.off_until > u.now) IS NOT FALSE
+                                 THEN o.off_from END, u.now),
+       u.off_until, u.reason
+FROM unnest(%s::int[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[],
+            %s::timestamptz[]) AS u (id, service, off_from, off_until, reason, now)
+LEFT JOIN network_switch AS o ON o.network_id = u.id AND o.service = u.service
+ORDER BY 1, 2
+ON CONFLICT ON CONSTRAINT network_switch_pkey DO UPDATE
+SET off_from = excluded.off_from, off_until = excluded.off_until, reason = excluded.reason
+WHERE (s.off_from, s.off_until, s.reason)
+      IS DISTINCT FROM (excluded.off_from, excluded.off_until, excluded.reason)
+RETURNING s.network_id, s.service

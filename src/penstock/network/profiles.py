@@ -15,16 +15,20 @@ import numpy as np
 from penstock.db import Tx
 from penstock.errors import Refusal
 from penstock.network.directory import SQL
+from penstock.records import check_ref
 from penstock.sourcing.model import Profile, RateCard
 
+_MOST_BANDS = msgspec.Meta(max_length=200)
 _Amount = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+_Distance = Annotated[float, msgspec.Meta(gt=0)]
+_Weight = Annotated[int, msgspec.Meta(gt=0, le=1_000_000_000)]
 
 
 class ProfileDocument(msgspec.Struct, forbid_unknown_fields=True):
     """A rate card: `amount_minor[distance band][weight band]`, bands by ascending upper bound."""
 
-    distance_km_upto: list[float]
-    weight_g_upto: list[int]
+    distance_km_upto: Annotated[list[_Distance], _MOST_BANDS]
+    weight_g_upto: Annotated[list[_Weight], _MOST_BANDS]
     amount_minor: list[list[_Amount]]
     per_extra_kg_minor: list[_Amount]
 
@@ -56,12 +60,18 @@ def read_profile(ref: str, version: int, document: Any) -> Profile:
 async def put_profile(
     tx: Tx, ref: str, document: Any, channel_id: int | None = None, *, activate: bool = True
 ) -> int:
-    """Store a document as the profile's next version and activate it; returns the version."""
+    """Store a document as the profile's next version and activate it; returns the version.
+
+    An active profile takes the place of its channel's (None: everyone's) last one. Refuses
+    `invalid_profile`. Bumps revision `sourcing`.
+    """
+    read_profile(ref, 0, document)
+    check_ref(ref, "invalid_profile")
+    await tx.execute(SQL.lock_sourcing)
     rows = await tx.fetch(SQL.next_profile_version, (ref,))
     version = int(rows[0][0])
-    read_profile(ref, version, document)
     if activate:
-        await tx.execute(SQL.deactivate_profile, (ref,))
+        await tx.execute(SQL.deactivate_profiles, (ref, channel_id))
     body = msgspec.json.encode(document).decode()
     await tx.execute(SQL.insert_profile, (ref, version, channel_id, body, activate))
     await tx.execute(SQL.bump_sourcing)
