@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import unquote_plus, urlsplit
 
@@ -82,7 +83,9 @@ def refuse_other_sites(headers: Mapping[bytes, bytes]) -> None:
         raise Refusal("other_site", "Penstock answers on the loopback address only.")
 
 
+@lru_cache(maxsize=1_000)
 def _name(address: bytes) -> str | None:
+    """Return the host name in an address; the few that clients use are remembered."""
     try:
         return urlsplit(address.decode("latin-1")).hostname
     except ValueError:
