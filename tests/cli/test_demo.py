@@ -13,6 +13,7 @@ from tests.cli.conftest import Command, environment_of
 
 from penstock.demo.run import MAX_CHUNK, chunks_of, order_inputs
 from penstock.demo.sample import load_sample
+from penstock.events.sequencer import lock_key
 
 ORDERS = 80
 
@@ -84,6 +85,17 @@ def test_an_account_with_other_data_is_not_touched(penstock: Command, server: st
     assert penstock("demo", "--no-serve", "--reset").returncode == 1  # nobody said yes
     reset = penstock("demo", "--no-serve", "--reset", "--yes", "--orders", "1", "--json")
     assert summary_of(reset)["orders"] == 1
+
+
+def test_an_account_that_is_served_is_not_dropped(penstock: Command, server: str) -> None:
+    penstock("account", "create", "demo")
+    with psycopg.connect(server) as connection:  # as a sequencer of any process does
+        connection.execute("SELECT pg_advisory_lock(%s)", (lock_key("account_demo"),))
+        for command in (["demo", "--no-serve", "--reset"], ["account", "drop", "demo"]):
+            done = penstock(*command, "--yes")
+            assert done.returncode == 2
+            assert "is being served" in done.stderr
+    assert penstock("account", "drop", "demo", "--yes").returncode == 0
 
 
 def test_another_sample_is_not_mixed_in(penstock: Command, tmp_path: Path) -> None:

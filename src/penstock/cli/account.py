@@ -9,6 +9,7 @@ import typer
 from penstock.cli.options import AccountName, AsJson, Yes
 from penstock.cli.output import confirm, print_json, say
 from penstock.cli.session import reach_account, reach_server, read_settings
+from penstock.errors import Refusal
 
 commands = typer.Typer(no_args_is_help=True, help="Make, list and drop accounts (tenants).")
 Name = Annotated[str, typer.Argument(help="A small letter, then small letters, digits and _.")]
@@ -44,8 +45,24 @@ def drop(name: Name, yes: Yes = False) -> None:
 
     conninfo = reach_account(read_settings(account=name))
     confirm(f"Drop account {name} with everything in it?", yes=yes)
+    refuse_served(conninfo, name)
     drop_account(conninfo, name)
     say(f"Account {name} is gone.")
+
+
+def refuse_served(conninfo: str, name: str) -> None:
+    """Refuse with `account_served` while a process numbers the account's passes."""
+    import psycopg
+
+    from penstock.access.accounts import schema_of
+    from penstock.events.sequencer import lock_key
+
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        key = (lock_key(schema_of(name)),)
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", key).fetchone()
+    if row is not None and not row[0]:
+        sentence = f"Account {name} is being served: stop the processes that serve it first."
+        raise Refusal("account_served", sentence, account=name)
 
 
 def migrate(

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.cli.account import refuse_served
 from penstock.cli.options import AsJson, Port, Yes
 from penstock.cli.output import confirm, draw, note, print_json
 from penstock.cli.session import reach_server, read_settings, run_loop, showing_progress
 
 if TYPE_CHECKING:
     from penstock.audit.report import Report
+    from penstock.config import Config
     from penstock.demo.run import Source
     from penstock.demo.summary import Summary
 
@@ -41,7 +43,8 @@ def demo(
     """Load a sample retailer, route its orders, sum up, and serve the API.
 
     Real orders of a UK gift shop meet a made network of 4 warehouses and 60 stores, in account
-    `demo`. A second run loads nothing twice; one that was stopped goes on.
+    `demo`. A second run loads nothing twice; one that was stopped
+    goes on.
     """
     from penstock.demo.run import source_of
 
@@ -63,15 +66,28 @@ def demo(
     if summary.verdict and summary.verdict.breaches:
         raise typer.Exit(1)
     if not no_serve:
-        from penstock.cli.serve import serve
+        from penstock.cli.processes import serve
 
-        serve(account=ACCOUNT, port=port)
+        serve(_quiet(config))
+
+
+def _quiet(config: Config) -> Config:
+    """Return the settings for serving below a summary: its log starts at warnings."""
+    import msgspec
+
+    from penstock.telemetry import configure_logging
+
+    if config.log_level == "info":
+        config = msgspec.structs.replace(config, log_level="warning")
+    configure_logging(config)
+    return config
 
 
 def _make_account(conninfo: str, *, reset: bool) -> None:
     from penstock.access.accounts import create_account, drop_account
 
     if reset:
+        refuse_served(conninfo, ACCOUNT)
         drop_account(conninfo, ACCOUNT)
     create_account(conninfo, ACCOUNT)
 

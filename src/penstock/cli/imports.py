@@ -35,6 +35,9 @@ class Kind(StrEnum):
     ORDERS = "orders"
 
 
+KindName = Annotated[
+    Kind, typer.Argument(metavar="KIND", help="products, locations, stock or orders.")
+]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="CSV, JSON Lines or Parquet.")]
 Channel = Annotated[
     str | None,
@@ -54,7 +57,7 @@ Again = Annotated[bool, typer.Option("--again", help="Take in a file that was ta
 
 
 def import_file(
-    kind: Annotated[Kind, typer.Argument(help="What the records are.")],
+    kind: KindName,
     file: File,
     channel: Channel = None,
     catalogue: Catalogue = None,

@@ -97,7 +97,7 @@ async def summarise(tx: Tx) -> Summary:
         worked_s=worked_s,
         split_rate=_share(split, of_orders),
         fill_rate=_share(allocated, asked - cancelled),
-        orders_per_s=_share(orders, worked_s),
+        orders_per_s=_share(progress.orders_taken if progress else 0, worked_s),
         verdict=progress.verdict if progress else None,
     )
 
