@@ -146,3 +146,8 @@ def _tell(report: Report, outcomes: NDArray[np.int8], places: Sequence[int]) -> 
     for row in np.flatnonzero(outcomes == Outcome.SUPERSEDED).tolist():
         sentence = "Another row of this list counts the same position."
         report.problems.append(Problem(places[row], "count_superseded", sentence))
+    too_far = np.flatnonzero(outcomes == Outcome.TOO_FAR).tolist()
+    report.refused += len(too_far)
+    for row in too_far:
+        sentence = "The change is too large to be kept."
+        report.problems.append(Problem(places[row], "quantity_out_of_range", sentence, "on_hand"))
