@@ -48,6 +48,7 @@ class Wire:
         self.carrying: set[asyncio.Task[None]] = set()
         self.lines: list[_Line] = []
         self.loses_lookups = False
+        self.is_down = False
 
     def break_at(self, kind: str, step: int, how: How) -> Break:
         """Plan the next break."""
@@ -60,8 +61,18 @@ class Wire:
             if line.kind == kind:
                 line.near.close()
 
+    async def take_down(self) -> None:
+        """Cut every line, and let nobody in while `is_down`."""
+        self.is_down = True
+        for line in self.lines:
+            line.near.close()
+        await asyncio.wait_for(asyncio.gather(*self.carrying), PATIENCE_S)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until one side ends or it breaks."""
+        if self.is_down:
+            writer.close()
+            return
         task = asyncio.current_task()
         assert task is not None
         self.carrying.add(task)
