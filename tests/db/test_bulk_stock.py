@@ -41,6 +41,7 @@ from penstock.bulk.jobs import locked
 from penstock.bulk.model import Options, Progress
 from penstock.errors import Refusal
 from penstock.ids import new_id
+from penstock.inventory import counts as inventory_counts
 from penstock.inventory.counts import adjust_stock
 from penstock.inventory.model import Adjustment
 
@@ -66,6 +67,23 @@ def test_every_format_counts_alike(suffix: str, lent: Shop, tmp_path: Path) -> N
     assert (summary.rows, summary.rows_failed, summary.errors_file) == (3, 0, None)
     assert stock_of(lent, "P1") == {"L1": (5, 0), "L2": (0, 0)}
     assert stock_of(lent, "P2") == {"L1": (-3, 0)}
+
+
+def test_a_server_that_returns_no_old_values_keeps_the_books_too(
+    lent: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory_counts, "_RETURNS_OLD_VALUES", 10**9)
+
+    async def story() -> None:
+        async with opened(lent) as account:
+            for on_hand in (5, 6, 7):
+                rows = counts(*((f"P{n}", "L1", on_hand) for n in range(1, 51)))
+                path = write_rows(tmp_path / f"stock{on_hand}.csv", rows)
+                await run_import_in(account, "stock", path)
+            await assert_clean(lent, account)
+
+    asyncio.run(story())
+    assert lent.value("SELECT min(version) FROM position WHERE on_hand = 7") == 3
 
 
 def test_rows_that_cannot_be_counted_are_told_and_the_others_count(
