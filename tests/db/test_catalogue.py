@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tests.db.in_account import all_of, revision, run
+from tests.db.in_account import all_of, overlap, revision, run
 from tests.db.stock_moves import account
 
 from penstock.catalogue import products as held_products
@@ -183,6 +183,21 @@ def test_two_lists_at_once_in_opposite_order_both_end(database: str, schema: str
         return await all_of(tx, "SELECT count(*), max(id) FROM product")
 
     assert run(database, schema, count) == [(300, 300)]
+
+
+def test_a_change_taken_back_by_another_who_waited_is_heard_of_too(
+    database: str, schema: str
+) -> None:
+    run(database, schema, lambda tx: put(tx, ProductInput("A", weight_g=1)))
+    before = run(database, schema, lambda tx: revision(tx, "catalogue"))
+    results = overlap(
+        database,
+        schema,
+        lambda tx: put(tx, ProductInput("A", weight_g=2)),
+        lambda tx: put(tx, ProductInput("A", weight_g=1)),
+    )
+    assert results == (["updated"], ["updated"])
+    assert run(database, schema, lambda tx: revision(tx, "catalogue")) == before + 2
 
 
 @pytest.mark.parametrize("ref", ["", "x" * 101, "\0"])

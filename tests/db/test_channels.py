@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from tests.db.in_account import all_of, revision, run, told
+from tests.db.in_account import all_of, overlap, revision, run, told
 from tests.db.stock_moves import account
 
 from penstock.access.channels import ChannelInput, Channels, load_channels, upsert_channels
-from penstock.db import Database, Tx
+from penstock.db import Tx
 from penstock.errors import Refusal
+from penstock.records import Result
 
 TREE = [
     ChannelInput("site", parent="brand", settings={"theme": "dark"}),
@@ -124,19 +124,10 @@ def test_without_a_catalogue_anywhere_above_there_is_none_to_sell(
 
 
 def test_a_cycle_cannot_be_closed_from_two_sides_at_once(database: str, schema: str) -> None:
-    async def whole() -> list[str]:
-        pool = Database(database, size=2)
-        await pool.open()
-        try:
-            await pool.run(
-                schema, lambda tx: upsert_channels(tx, [ChannelInput("a"), ChannelInput("b")])
-            )
-            sides = (ChannelInput("a", parent="b"), ChannelInput("b", parent="a"))
-            results = await asyncio.gather(
-                *(pool.run(schema, lambda tx, s=s: upsert_channels(tx, [s])) for s in sides)
-            )
-        finally:
-            await pool.close()
-        return sorted(told([result for (result,) in results]))
+    def put(*channels: ChannelInput) -> Callable[[Tx], Awaitable[list[Result]]]:
+        return lambda tx: upsert_channels(tx, channels)
 
-    assert asyncio.run(whole()) == ["channel_cycle", "updated"]
+    run(database, schema, put(ChannelInput("a"), ChannelInput("b")))
+    sides = put(ChannelInput("a", parent="b")), put(ChannelInput("b", parent="a"))
+    (one,), (other,) = overlap(database, schema, *sides)
+    assert told([one, other]) == ["updated", "channel_cycle"]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.db.in_account import all_of, revision, run, told
+from tests.db.in_account import all_of, overlap, revision, run, told
 from tests.db.stock_moves import account
 
 from penstock.access.channels import ChannelInput, load_channels, upsert_channels
-from penstock.db import Database, Tx
+from penstock.db import Tx
 from penstock.errors import Refusal
 from penstock.network.commands import (
     set_channel_networks,
@@ -376,26 +375,32 @@ def test_one_bad_switch_refuses_itself_only(database: str, schema: str) -> None:
     run(database, schema, work)
 
 
-def test_two_who_change_the_network_at_once_wait_for_one_another(
-    database: str, schema: str
-) -> None:
-    refs = [f"L{n}" for n in range(40)]
+def test_two_who_name_a_channels_networks_at_once_do_not_add_up(database: str, schema: str) -> None:
+    async def prepare(tx: Tx) -> int:
+        site = await make(tx, "a", "b")
+        await upsert_networks(tx, [NetworkInput("one", ["a"]), NetworkInput("two", ["b"])])
+        return site
 
-    async def whole() -> list[list[str]]:
-        pool = Database(database, size=4)
-        await pool.open()
-        try:
-            await pool.run(schema, lambda tx: make(tx, *refs))
-            lists = [[off(ref) for ref in order] for order in (refs, refs[::-1]) * 3]
-            results = await asyncio.gather(
-                *(pool.run(schema, lambda tx, o=o: switch_locations(tx, o, NOW)) for o in lists)
-            )
-            return [told(result) for result in results]
-        finally:
-            await pool.close()
+    site = run(database, schema, prepare)
+    overlap(
+        database,
+        schema,
+        lambda tx: name_networks(tx, "site", "one"),
+        lambda tx: name_networks(tx, "site", "two"),
+    )
+    assert run(database, schema, lambda tx: removed(tx, site)) == "ns"
 
-    told_all = asyncio.run(whole())
-    assert sorted(map(tuple, told_all)) == [("unchanged",) * 40] * 5 + [("updated",) * 40]
+
+def test_two_who_switch_at_once_wait_for_one_another(database: str, schema: str) -> None:
+    run(database, schema, lambda tx: make(tx, "a", "b"))
+    lists = [off("a"), off("b")], [off("b"), off("a")]
+    one, other = overlap(
+        database,
+        schema,
+        lambda tx: switch_locations(tx, lists[0], NOW),
+        lambda tx: switch_locations(tx, lists[1], NOW),
+    )
+    assert (one, other) == (["updated"] * 2, ["unchanged"] * 2)
 
 
 # ── sourcing profiles ────────────────────────────────────────────────────────────────────────────
