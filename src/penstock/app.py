@@ -31,7 +31,7 @@ from penstock.errors import PenstockError
 from penstock.events.partitions import make_partitions
 from penstock.events.sequencer import Sequencer
 from penstock.events.session import keep_connected, pause
-from penstock.inventory.decide import expire_holds
+from penstock.inventory.decide import expire_holds, holds_have_expired
 from penstock.rules.grouping import Grouping
 from penstock.rules.knowledge import Knowledge
 from penstock.rules.work import run_due
@@ -196,7 +196,10 @@ async def _work(account: Account, backend_pid: int, stop: asyncio.Event) -> None
             await account.database.run(account.schema, _make_partitions)
             partitions_at = time.monotonic()
         if time.monotonic() - expired_at > EXPIRY_EVERY_S:
-            await knowledge.run_pass("expiry", lambda tx: expire_holds(tx, HOLDS_PER_PASS))
+            if await account.database.run(
+                account.schema, holds_have_expired(knowledge.clock.now())
+            ):
+                await knowledge.run_pass("expiry", lambda tx: expire_holds(tx, HOLDS_PER_PASS))
             expired_at = time.monotonic()
         if await run_due(knowledge, backend_pid):
             pause_s = IDLE_PAUSE_S

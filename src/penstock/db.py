@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 MAX_ATTEMPTS = 6
 FIRST_PAUSE_S = 0.01
+POOL_TIMEOUT_S = 5.0
 LOCK_TIMEOUT = "5s"
 IDLE_TIMEOUT = "30s"
 
@@ -128,6 +129,7 @@ class Database:
             conninfo,
             min_size=1,
             max_size=size,
+            timeout=POOL_TIMEOUT_S,
             open=False,
             configure=_configure,
             kwargs={"autocommit": True, "options": session_options()},

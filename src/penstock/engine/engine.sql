@@ -66,3 +66,7 @@ RETURNING id
 -- name: bump_workflow
 -- Tells every process that workflows changed.
 UPDATE revision SET value = value + 1 WHERE name = 'workflow'
+
+-- name: document_of_version
+-- What a version holds. Index: workflow_version_unique.
+SELECT document FROM workflow WHERE name = %s AND version = %s

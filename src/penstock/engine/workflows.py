@@ -52,7 +52,10 @@ async def load_workflows(tx: Tx, rules: Mapping[str, type[Rule]]) -> Workflows:
 
 
 async def put_workflow(tx: Tx, text: str, rules: Mapping[str, type[Rule]]) -> bool:
-    """Check, store and activate a document; False if that version was there already."""
+    """Check, store and activate a document; False if that version was there already.
+
+    Refuses `workflow_version_taken` if it was there with other contents: versions are immutable.
+    """
     document = read_document(text)
     compile_document(document, 0, rules)
     row = await tx.fetch_one(
@@ -67,7 +70,15 @@ async def put_workflow(tx: Tx, text: str, rules: Mapping[str, type[Rule]]) -> bo
     )
     if row is not None:
         await tx.execute(SQL.bump_workflow)
-    return row is not None
+        return True
+    stored = await tx.fetch(SQL.document_of_version, (document.name, document.version))
+    if stored and msgspec.convert(stored[0][0], WorkflowDocument) != document:
+        raise Refusal(
+            "workflow_version_taken",
+            f"Version {document.version} of {document.name} is there already, with other contents: "
+            "give the new one a higher version.",
+        )
+    return False
 
 
 def shipped_documents() -> list[str]:

@@ -9,12 +9,13 @@ and nobody is answered short while a unit is left. Gives back before it takes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date, datetime
 
 import msgspec
 import numpy as np
 
+from penstock.db import Tx
 from penstock.errors import invariant
 from penstock.ids import new_id
 from penstock.inventory import store
@@ -252,6 +253,15 @@ async def _write(tx: Pass, attempt: _Round) -> None:
     if entries is not None:
         tx.entries.append(entries)
     await store.insert_reservations(tx, [r for a in attempt.answers for r in a.reservations])
+
+
+def holds_have_expired(now: datetime) -> Callable[[Tx], Awaitable[bool]]:
+    """Return a plain read that tells whether any hold has expired: no pass for nothing."""
+
+    async def read(tx: Tx) -> bool:
+        return bool(await tx.fetch(store.SQL.expired_hold_positions, (now, 1)))
+
+    return read
 
 
 async def expire_holds(tx: Pass, limit: int) -> int:
