@@ -162,6 +162,29 @@ def test_a_count_counts_once_wherever_its_connection_is_lost(lent: Shop, folder:
     asyncio.run(story())
 
 
+def test_a_server_that_ended_every_connection_costs_nobody_an_answer(lent: Shop) -> None:
+    async def story() -> None:
+        async with opened(lent) as account:
+            await count(account, ("P1", "L1", 100))
+            inside = asyncio.Barrier(8)
+
+            async def meet(tx: Pass) -> None:
+                await asyncio.wait_for(inside.wait(), 20)
+
+            passes = (account.knowledge.run_pass("test", meet) for _ in range(8))
+            await asyncio.gather(*passes)  # the pool is as large as it gets
+            lent.sql(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            (placed,) = await place(account, order("a", ("P1", 1)))
+            assert placed["status"] == "allocated"
+            await assert_index_equals_database(lent, account)
+            await assert_clean(lent, account)
+
+    asyncio.run(story())
+
+
 @pytest.fixture
 def stuck_commits(lent: Shop) -> Iterator[Callable[[], None]]:
     """Let every COMMIT wait for a standby that is not there, until the given function is called."""
