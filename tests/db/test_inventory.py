@@ -222,6 +222,22 @@ def test_an_adjustment_from_before_the_count_moves_nothing(database: str, schema
     tell(database, schema, story)
 
 
+def test_a_late_count_does_not_add_an_adjustment_that_it_has_seen(
+    database: str, schema: str
+) -> None:
+    async def story(stock: Stock) -> None:
+        await stock.count((1, 1, 10))
+        seen = Adjustment(1, 1, -2, NOW + timedelta(hours=1))
+        not_seen = Adjustment(1, 1, -1, NOW + timedelta(hours=3))
+        stock.now = NOW + timedelta(hours=4)
+        await stock.run(lambda tx: adjust_stock(tx, [seen, not_seen], new_id()))
+        stock.now = NOW + timedelta(hours=5)
+        await stock.count((1, 1, 8), at=NOW + timedelta(hours=2))
+        assert stock.positions() == {(1, 1): (7, 0)}
+
+    tell(database, schema, story)
+
+
 def test_a_reservation_leaves_the_floor(database: str, schema: str) -> None:
     async def story(stock: Stock) -> None:
         await stock.count((1, 1, 5))

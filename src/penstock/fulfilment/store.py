@@ -24,9 +24,7 @@ async def write_fulfilments(tx: Tx, fulfilments: Sequence[Fulfilment]) -> None:
     """Write fulfilments with their lines: new ones by COPY, those that were there by UPDATE."""
     new = [f for f in fulfilments if f.is_new]
     tx.copy_in("fulfilment", _COLUMNS, [_row(f) for f in new])
-    tx.copy_in(
-        "fulfilment_line", _LINE_COLUMNS, [_line_row(f, n) for f in new for n in f.lines]
-    )
+    tx.copy_in("fulfilment_line", _LINE_COLUMNS, [_line_row(f, n) for f in new for n in f.lines])
     old = [f for f in fulfilments if not f.is_new]
     if not old:
         return

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import invariant
+from penstock.ids import new_id
 from penstock.inventory import store
 from penstock.inventory.ledger import Entries, Ledger
 from penstock.inventory.model import Adjustment, Cause
@@ -363,7 +364,9 @@ class _Journal:
 async def adjust_stock(tx: Pass, adjustments: Sequence[Adjustment], cause_id: str) -> None:
     """Change positions by deltas; one from before the last count is journalled with delta 0.
 
-    The caller makes it idempotent by a key. Raises shortages. Negative results are kept.
+    The journal keeps when each occurred, so that a count taken after it but told later does not
+    add it again. The caller makes it idempotent by a key. Raises shortages. Negative results are
+    kept. Changes of one instant have one cause id: the first instant's is `cause_id`.
     """
     if not adjustments:
         return
@@ -373,13 +376,17 @@ async def adjust_stock(tx: Pass, adjustments: Sequence[Adjustment], cause_id: st
     ids = await find_or_make_positions(tx, products, locations, pools)
     ledger = Ledger(await store.lock_positions(tx, store.id_array(ids.tolist())))
     noted = dict(zip(ids.tolist(), _noted_us(tx, ids).tolist(), strict=True))
-    cause = (Cause.ADJUSTMENT, cause_id)
+    causes: dict[int, str] = {}
     for position_id, adjustment in zip(ids.tolist(), adjustments, strict=True):
         counted_us = max(ledger.positions[position_id].counted_us, noted[position_id])
+        occurred_us = microseconds(adjustment.occurred_at)
+        cause_of = causes.setdefault(occurred_us, new_id() if causes else cause_id)
+        cause = (Cause.ADJUSTMENT, cause_of)
         ledger.note(position_id, cause)
-        if microseconds(adjustment.occurred_at) > counted_us:
+        if occurred_us > counted_us:
             ledger.move(position_id, adjustment.delta, 0, cause)
-    entries = await store.write_ledger(tx, ledger)
+    instants = {cause_of: occurred_us for occurred_us, cause_of in causes.items()}
+    entries = await store.write_ledger(tx, ledger, instants)
     if entries is not None:
         tx.entries.append(entries)
     short = [p for p in ledger.changed() if p.reserved > max(p.on_hand, 0)]

@@ -25,8 +25,8 @@ WHERE p.id = u.id AND p.version = u.first_version
 -- Appends one journal row. No index is read.
 INSERT INTO journal (id, pass_id, occurred_at, position_ids, product_ids, location_ids, pool_ids,
     cause_kinds, cause_ids, on_hand_deltas, reserved_deltas, on_hands, reserveds, versions,
-    previous_ids, counted_ats, moves_on_hand)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, %s)
+    previous_ids, counted_ats, moves_on_hand, occurred_us)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint[])
 
 -- name: delete_reservations
 -- Ends whole reservations and tells which were really there. Index: reservation_pkey.
@@ -176,9 +176,9 @@ INSERT INTO count_note (pass_id, source_id, position_ids, counted_ats) VALUES (%
 -- On-hand movements of positions after an instant, for counts taken before them; as columns. The
 -- ids are joined, because a generic plan looks through `= ANY` one by one. Index: journal_movements.
 SELECT array_agg(e.position_id), array_agg(e.delta),
-       array_agg((extract(epoch FROM j.occurred_at) * 1000000)::bigint)
+       array_agg(coalesce(e.occurred_us, (extract(epoch FROM j.occurred_at) * 1000000)::bigint))
 FROM journal j
-CROSS JOIN LATERAL unnest(j.position_ids, j.on_hand_deltas, j.cause_kinds)
-     AS e (position_id, delta, cause_kind)
+CROSS JOIN LATERAL unnest(j.position_ids, j.on_hand_deltas, j.cause_kinds, j.occurred_us)
+     AS e (position_id, delta, cause_kind, occurred_us)
 JOIN unnest(%s::int[]) AS u (id) ON u.id = e.position_id
 WHERE j.moves_on_hand AND j.occurred_at > %s AND e.delta <> 0 AND e.cause_kind IN (2, 6)

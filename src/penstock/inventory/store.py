@@ -6,7 +6,7 @@ Locks are taken in the order of DESIGN section 5 by the callers in `decide.py` a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 
 import numpy as np
@@ -78,8 +78,16 @@ async def write_capacity(tx: Tx, moved: dict[CapacityKey, int]) -> None:
     )
 
 
-async def write_ledger(tx: Pass, ledger: Ledger) -> Entries | None:
-    """Write every movement of the ledger: positions, then journal rows. Returns the entries."""
+Instants = Mapping[str, int]
+
+
+async def write_ledger(
+    tx: Pass, ledger: Ledger, occurred_us: Instants | None = None
+) -> Entries | None:
+    """Write every movement of the ledger: positions, then journal rows. Returns the entries.
+
+    `occurred_us` says by cause id when it happened (microseconds since 1970), if not now.
+    """
     entries = ledger.close(tx.journal_base, MAX_ENTRIES_PER_ROW)
     if entries is None:
         return None
@@ -96,22 +104,25 @@ async def write_ledger(tx: Pass, ledger: Ledger) -> Entries | None:
         ),
     )
     invariant(written == len(changed), "a locked position was missing or had another version")
-    await write_journal(tx, entries)
+    await write_journal(tx, entries, occurred_us)
     return entries
 
 
-async def write_journal(tx: Pass, entries: Entries) -> None:
+async def write_journal(tx: Pass, entries: Entries, occurred_us: Instants | None = None) -> None:
     """Append the entries as journal rows of at most `MAX_ENTRIES_PER_ROW`."""
     total = len(entries.position_ids)
     invariant(total <= MAX_ENTRIES_PER_ROW * MAX_ROWS_PER_PASS, "too many movements in one pass")
     for ordinal, start in enumerate(range(0, total, MAX_ENTRIES_PER_ROW)):
         part = entries.slice(start, start + MAX_ENTRIES_PER_ROW)
-        await write_journal_row(tx, tx.journal_base + ordinal, part)
+        await write_journal_row(tx, tx.journal_base + ordinal, part, occurred_us)
 
 
-async def write_journal_row(tx: Pass, journal_id: int, part: Entries) -> None:
+async def write_journal_row(
+    tx: Pass, journal_id: int, part: Entries, occurred_us: Instants | None = None
+) -> None:
     """Append one journal row; its id has to be of the block that the pass row reserved."""
     invariant(len(part.position_ids) <= MAX_ENTRIES_PER_ROW, "a journal row is too long")
+    instants = None if occurred_us is None else [occurred_us[one] for one in part.cause_ids]
     moved = part.on_hand_deltas != 0
     adds_again = np.isin(part.cause_kinds, (Cause.ADJUSTMENT, Cause.SHIPMENT))
     await tx.execute(
@@ -134,6 +145,7 @@ async def write_journal_row(tx: Pass, journal_id: int, part: Entries) -> None:
             part.previous_ids,
             part.counted_ats,
             bool(np.any(moved & adds_again)),
+            None if instants is None else np.array(instants, dtype=np.int64),
         ),
     )
 

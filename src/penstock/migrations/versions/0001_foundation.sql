@@ -191,7 +191,8 @@ CREATE TABLE journal (
     versions       integer[]   NOT NULL,       -- resulting
     previous_ids   bigint[]    NOT NULL,       -- the position's previous journal row; 0: none
     counted_ats    bigint[]    NOT NULL,       -- µs since 1970 of the position's last count; 0: never
-    moves_on_hand  boolean     NOT NULL        -- has a shipment or adjustment: a count adds it again
+    moves_on_hand  boolean     NOT NULL,       -- has a shipment or adjustment: a count adds it again
+    occurred_us    bigint[]                    -- µs since 1970 per entry, where not all at occurred_at
 ) PARTITION BY RANGE (recorded_at);
 CREATE INDEX journal_pass ON journal (pass_id);
 CREATE INDEX journal_row ON journal (id);
