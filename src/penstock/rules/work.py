@@ -41,18 +41,20 @@ class Batch(msgspec.Struct):
 
 
 async def run_due(knowledge: Knowledge, backend_pid: int, limit: int = MAX_BATCH) -> int:
-    """Run up to `limit` due events; returns how many events were looked at (0: nothing is due).
+    """Run up to `limit` due events; returns how many had an end (0: pause before the next look).
+
+    Events of orders that another worker holds are passed over.
 
     `backend_pid` is of a connection that lives as long as the worker: notes go by it.
     """
     events = await knowledge.database.run(knowledge.schema, lambda tx: _due(tx, knowledge, limit))
     if not events:
         return 0
-    await _bury_killers(knowledge, events)
+    ended = await _bury_killers(knowledge, events)
     for batch in await _batches(knowledge, events):
         await _note(knowledge, batch, backend_pid)
-        await _run(knowledge, batch)
-    return len(events)
+        ended += await _run(knowledge, batch)
+    return ended
 
 
 async def _due(tx: Tx, knowledge: Knowledge, limit: int) -> list[Event]:
@@ -63,8 +65,8 @@ async def _due(tx: Tx, knowledge: Knowledge, limit: int) -> list[Event]:
     return await inbox.due_events_of_roots(tx, [row[1] for row in roots], now)
 
 
-async def _bury_killers(knowledge: Knowledge, events: list[Event]) -> None:
-    """Bury events whose workers died `MAX_NOTES` times; takes them out of the list."""
+async def _bury_killers(knowledge: Knowledge, events: list[Event]) -> int:
+    """Bury events whose workers died `MAX_NOTES` times; takes them out of the list, counts them."""
 
     async def work(tx: Tx) -> set[str]:
         ids = uuid_array(event.id for event in events)
@@ -77,6 +79,7 @@ async def _bury_killers(knowledge: Knowledge, events: list[Event]) -> None:
 
     killers = await knowledge.database.run(knowledge.schema, work)
     events[:] = [event for event in events if event.id not in killers]
+    return len(killers)
 
 
 async def _batches(knowledge: Knowledge, events: Sequence[Event]) -> list[Batch]:
@@ -112,37 +115,39 @@ async def _note(knowledge: Knowledge, batch: Batch, backend_pid: int) -> None:
     await knowledge.database.run(knowledge.schema, work)
 
 
-async def _run(knowledge: Knowledge, batch: Batch) -> None:
+async def _run(knowledge: Knowledge, batch: Batch) -> int:
     """Run a batch; on failure its halves, then one root's first event, which is buried if it fails.
 
     Transient errors leave the batch for later; refused events are buried, the others run again.
+    Returns how many events were decided or buried.
     """
 
-    async def work(tx: Pass) -> None:
-        await _decide(tx, batch)
+    async def work(tx: Pass) -> int:
+        return await _decide(tx, batch)
 
     try:
-        await knowledge.run_pass("worker", work)
+        return await knowledge.run_pass("worker", work)
     except RefusedInPassError as refused:
         await bury_refused(knowledge, refused.refusals)
-        await _run(knowledge, batch)
+        return len(refused.refusals) + await _run(knowledge, batch)
     except Transient:
         _log.warning("batch left for later", roots=len(batch.root_ids))
+        return 0
     except Exception as error:  # noqa: BLE001 (the worker edge: isolates whatever a rule raises)
         if len(batch.root_ids) > 1:
             half = len(batch.root_ids) // 2
-            await _run(knowledge, Batch(batch.root_ids[:half], []))
-            await _run(knowledge, Batch(batch.root_ids[half:], []))
-        elif not batch.first_only:
-            await _run(knowledge, Batch(batch.root_ids, [], first_only=True))
-        else:
-            await _bury_root(knowledge, batch.root_ids[0], error)
+            ended = await _run(knowledge, Batch(batch.root_ids[:half], []))
+            return ended + await _run(knowledge, Batch(batch.root_ids[half:], []))
+        if not batch.first_only:
+            return await _run(knowledge, Batch(batch.root_ids, [], first_only=True))
+        await _bury_root(knowledge, batch.root_ids[0], error)
+        return 1
 
 
-async def _decide(tx: Pass, batch: Batch) -> None:
+async def _decide(tx: Pass, batch: Batch) -> int:
     orders = await load_trees(tx, batch.root_ids, "skipping")
     if not orders:
-        return
+        return 0
     due = await inbox.due_events_of_roots(tx, [order.id for order in orders], tx.now)
     events: dict[str, list[Event]] = {}
     for event in due:
@@ -150,10 +155,11 @@ async def _decide(tx: Pass, batch: Batch) -> None:
     most = 1 if batch.first_only else None
     contexts = [context_of(tx, o, events[o.id][:most]) for o in orders if o.id in events]
     if not contexts:
-        return
+        return 0
     await run_and_write(tx, contexts)
-    decided = (event for context in contexts for event in context.decided_events)
-    await inbox.remove(tx, [event.id for event in decided])
+    decided = [event.id for context in contexts for event in context.decided_events]
+    await inbox.remove(tx, decided)
+    return len(decided)
 
 
 async def _bury_root(knowledge: Knowledge, root_id: str, error: Exception) -> None:
