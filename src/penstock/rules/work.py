@@ -157,7 +157,12 @@ async def _decide(tx: Pass, batch: Batch) -> int:
     if not contexts:
         return 0
     await run_and_write(tx, contexts)
-    decided = [event.id for context in contexts for event in context.decided_events]
+    decided = [
+        event.id
+        for context in contexts
+        for event in context.decided_events
+        if event.id in context.accepted_ids
+    ]
     await inbox.remove(tx, decided)
     return len(decided)
 
