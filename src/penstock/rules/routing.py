@@ -7,6 +7,7 @@ deciding transaction gives the plan that was admitted, which may be another than
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import ClassVar
 
 import msgspec
@@ -33,7 +34,7 @@ class GivenBack(msgspec.Struct, gc=False):
     """What an order gives back before it asks anew (`withdraw`)."""
 
     reservations: list[Reservation] = []
-    capacity: list[tuple[int, str, object]] = []
+    capacity: list[tuple[int, str, date]] = []
     cause: Cause = Cause.UNRESERVE
 
 
@@ -108,7 +109,7 @@ class Allocate(Rule, frozen=True):
                         context.root.id,
                         release=back.reservations,
                         release_cause=back.cause,
-                        capacity_back=back.capacity,  # type: ignore[arg-type]
+                        capacity_back=back.capacity,
                     )
                 )
                 places.append((context, None))

@@ -127,7 +127,7 @@ class Cancel(Rule, frozen=True):
                     _end(fulfilment, "cancelled", back)
                     context.record("fulfilment.cancelled", "fulfilment", fulfilment.id, {})
             asks.append(
-                Ask(context.root.id, release=back.reservations, capacity_back=back.capacity)  # type: ignore[arg-type]
+                Ask(context.root.id, release=back.reservations, capacity_back=back.capacity)
             )
         await tx.ask(asks)
 
