@@ -67,6 +67,7 @@ def test_an_order_that_cannot_be_taken_is_refused_with_its_code(
         ('{"channel": "web", "ref": ""}', "ref"),
         ('{"channel": "web", "ref": "x", "lines": [{"sku": "P1", "qty": 1.5}]}', "lines[0].qty"),
         ('{"channel": "web", "ref": "x", "destination": {"latitude": 91}}', "destination.latitude"),
+        ('{"channel": "web", "ref": "x", "priority": 10}', "priority"),
         ('{"channel": "web", "ref": "a\\u0000b"}', None),
         ("7", ""),
     ],

@@ -52,12 +52,9 @@ def test_a_count_below_reserved_sheds_the_lowest_priority_then_the_latest_promis
         async with opened(lent) as account, opened(lent) as worker:
             await count(account, ("P1", "L1", 10))
             orders = [order(f"day-{n}", ("P1", 2), **promised(n)) for n in (1, 3, 2, 4)]
-            await place(account, *orders, order("low", ("P1", 2), **promised(1)))
-            lent.sql("UPDATE reservation SET priority = 5")
-            lent.sql(
-                "UPDATE reservation SET priority = 1 FROM orders o "
-                "WHERE o.id = root_id AND o.ref = 'low'"
-            )
+            low = order("low", ("P1", 2), priority=1, **promised(1))
+            documents = await place(account, *orders, low)
+            assert [one["priority"] for one in documents] == [5, 5, 5, 5, 1]
             await count(account, ("P1", "L1", 5), ("P1", "L2", 3))
             assert await work(worker) == 3
             assert statuses(lent) == {

@@ -19,6 +19,7 @@ from penstock.quantity import check_qty
 MAX_LINES = 1_000
 MAX_CHOICES = 50
 MAX_PARCELS = 1_000
+DEFAULT_PRIORITY = 5
 Ref = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
@@ -90,7 +91,10 @@ class HoldInput(Input):
 
 
 class OrderInput(Input):
-    """An order. With one choice, its fields may stand in the order itself (the shorthand)."""
+    """An order. With one choice, its fields may stand in the order itself (the shorthand).
+
+    Where a count finds less than is reserved, the lowest `priority` loses its stock first.
+    """
 
     channel: Ref
     ref: Ref
@@ -106,6 +110,7 @@ class OrderInput(Input):
     currency: str | None = None
     customer: str | None = None
     placed_at: datetime | None = None
+    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = DEFAULT_PRIORITY
     holds: list[HoldInput] = []
     attributes: dict[str, Any] = {}
 

@@ -103,6 +103,7 @@ class Order(msgspec.Struct):
     attributes: dict[str, Any] = {}
     seq: int = 0
     version: int = 1
+    priority: int = 5
     holds: list[Hold] = []
     fulfilments: list[Any] = []
     reservations: list[Any] = []

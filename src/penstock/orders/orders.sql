@@ -31,19 +31,19 @@ DELETE FROM idempotency WHERE key = ANY(%s)
 -- name: lock_orders_waiting
 -- Locks orders by id for a request, waiting for whoever holds them. Index: orders_pkey.
 SELECT id, channel_id, ref, type, workflow_id, status, currency, customer_id, placed_at,
-       created_at, seq, version, total_minor, attributes
+       created_at, seq, version, total_minor, attributes, priority
 FROM orders WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: lock_orders_skipping
 -- Locks those orders that nobody holds, for a worker. Index: orders_pkey.
 SELECT id, channel_id, ref, type, workflow_id, status, currency, customer_id, placed_at,
-       created_at, seq, version, total_minor, attributes
+       created_at, seq, version, total_minor, attributes, priority
 FROM orders WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: read_orders
 -- Reads orders without locking. Index: orders_pkey.
 SELECT id, channel_id, ref, type, workflow_id, status, currency, customer_id, placed_at,
-       created_at, seq, version, total_minor, attributes
+       created_at, seq, version, total_minor, attributes, priority
 FROM orders WHERE id = ANY(%s::uuid[]) ORDER BY id
 
 -- name: choices_of_orders

@@ -21,7 +21,7 @@ _NULL = "\\N"
 
 _ORDER_COLUMNS = (
     "id, channel_id, ref, type, workflow_id, status, currency, customer_id, placed_at, "
-    "created_at, seq, version, total_minor, attributes"
+    "created_at, seq, version, total_minor, priority, attributes"
 )
 _CHOICE_COLUMNS = (
     "id, order_id, ordinal, status, service, destination, pickup_location_id, ship_complete, "
@@ -44,7 +44,7 @@ def _order_row(order: Order) -> str:
         f"{order.id}\t{order.channel_id}\t{copy_text(order.ref)}\t{copy_text(order.type)}\t"
         f"{order.workflow_id}\t{order.status}\t{order.currency}\t{order.customer_id or _NULL}\t"
         f"{order.placed_at.isoformat()}\t{order.created_at.isoformat()}\t{order.seq}\t"
-        f"{order.version}\t{order.total_minor}\t"
+        f"{order.version}\t{order.total_minor}\t{order.priority}\t"
         f"{_json(order.attributes) if order.attributes else '{}'}"
     )
 
@@ -156,6 +156,7 @@ def _order(row: tuple[Any, ...]) -> Order:
         version=row[11],
         total_minor=row[12],
         attributes=row[13],
+        priority=row[14],
         choices=[],
         holds=[],
         fulfilments=[],

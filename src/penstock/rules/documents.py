@@ -25,6 +25,7 @@ def order_document(order: Order, knowledge: Knowledge) -> dict[str, Any]:
         "status": order.status,
         "currency": order.currency,
         "total_minor": order.total_minor,
+        "priority": order.priority,
         "placed_at": order.placed_at,
         "created_at": order.created_at,
         "holds": [{"kind": h.kind, "reason": h.reason} for h in order.open_holds()],

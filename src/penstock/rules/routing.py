@@ -128,6 +128,7 @@ def _ask(order: Order, wanted: Wanted) -> Ask:
         root_id=order.id,
         demand=wanted.demand,
         plan=wanted.plan,
+        priority=order.priority,
         promised_at=wanted.choice.promised_at,
     )
 

@@ -229,6 +229,7 @@ def _make_order(tx: Pass, asked: OrderInput, customers: Mapping[str, Any]) -> Or
         choices=[],
         total_minor=0,
         customer_id=customer[0] if customer else None,
+        priority=asked.priority,
         attributes=asked.attributes,
         facts={"tier": customer[1] if customer else "standard"},
         holds=[],
