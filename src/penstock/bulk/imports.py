@@ -1,4 +1,4 @@
-"""`penstock import`: one file of products, locations, stock or orders, from look to summary.
+"""`penstock import`: one file of master data, stock or orders, from look to summary.
 
 Owns the order of things: look at the file as a whole, take the lock, begin or take up its job, do
 the rows, finish. What a kind's rows mean is in `master_data.py`, `stock.py` and `orders.py`.
@@ -19,7 +19,7 @@ from penstock.bulk.jobs import (
     finish_job,
     locked,
 )
-from penstock.bulk.master_data import import_locations, import_products
+from penstock.bulk.master_data import import_products, import_records
 from penstock.bulk.model import KINDS, Options, Summary, Tell, tell_nobody
 from penstock.bulk.orders import import_orders
 from penstock.bulk.run import Account, Run
@@ -100,10 +100,10 @@ async def _import(
         await import_stock(run, target)
     elif kind == "orders":
         await import_orders(run)
-    elif kind == "locations":
-        await import_locations(run)
-    else:
+    elif kind == "products":
         await import_products(run, target or "")
+    else:
+        await import_records(run, kind)
     await knowledge.run_pass("import", lambda tx: finish_job(tx, run.job, tx.now))
     return _summary(kind, source, run.job, run)
 

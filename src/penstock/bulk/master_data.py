@@ -1,14 +1,16 @@
-"""Products and locations from a file, through the verbs that make or change them.
+"""Master data from a file, through the verbs that make or change it: products to profiles.
 
-Owns the chunks: one pass writes the records and how far the file is.
+Owns the table of kinds, and the chunks: one pass writes the records and how far the file is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from penstock.access.channels import ChannelInput, check_channel, upsert_channels
+from penstock.availability.commands import BufferInput, set_buffers
 from penstock.bulk.isolation import by_halves
 from penstock.bulk.jobs import Job
 from penstock.bulk.reading import read_ahead
@@ -16,14 +18,44 @@ from penstock.bulk.records import Chunk, Shape, fault_of_refusal, record_chunks
 from penstock.bulk.run import Run
 from penstock.catalogue.commands import upsert_products
 from penstock.catalogue.model import ProductInput
+from penstock.customers.commands import upsert_customers
+from penstock.customers.model import CustomerInput
 from penstock.errors import Refusal
-from penstock.network.commands import upsert_locations
-from penstock.network.model import LocationInput
+from penstock.inventory.sources import PoolInput, SourceInput, upsert_pools, upsert_sources
+from penstock.network.commands import (
+    known_networks,
+    set_channel_networks,
+    upsert_locations,
+    upsert_networks,
+)
+from penstock.network.model import (
+    ChannelNetworksInput,
+    LocationInput,
+    NetworkInput,
+    check_channel_networks,
+)
+from penstock.network.profiles import ProfileInput, upsert_profiles
 from penstock.passes import Pass
+from penstock.records import Result
 
 RECORDS_PER_PASS = 2_000
 T = TypeVar("T")
-Upsert = Callable[[Pass, Sequence[T]], Awaitable[Sequence[str | Refusal]]]
+Upsert = Callable[[Pass, Sequence[T]], Awaitable[Sequence[Result]]]
+
+
+class ChannelRecord(ChannelInput, forbid_unknown_fields=True):
+    """A channel of a file, with the networks that may serve it; None leaves them as they are."""
+
+    networks: list[str] | None = None
+
+
+class Kind(NamedTuple, Generic[T]):
+    """What the records of a kind are, and the verb that takes them."""
+
+    shape: Shape[T]
+    upsert: Upsert[T]
+
+
 PRODUCTS = Shape(ProductInput, {"sku": "ref"}, ("ref",))
 LOCATIONS = Shape(LocationInput, {}, ("ref", "kind", "latitude", "longitude"))
 
@@ -34,25 +66,80 @@ async def import_products(run: Run, catalogue: str) -> None:
     Refuses with `missing_column`, `unknown_column` and what reading refuses.
     """
 
-    async def upsert(tx: Pass, products: Sequence[ProductInput]) -> list[str | Refusal]:
+    async def upsert(tx: Pass, products: Sequence[ProductInput]) -> list[Result]:
         outcomes = await upsert_products(tx, catalogue, products)
         return [outcome.refusal or outcome.status for outcome in outcomes]
 
-    await _import(run, PRODUCTS, upsert)
+    await _import(run, Kind(PRODUCTS, upsert))
 
 
-async def import_locations(run: Run) -> None:
-    """Make or change every location that is not done yet; refuses as `import_products`."""
-
-    async def upsert(tx: Pass, locations: Sequence[LocationInput]) -> list[str | Refusal]:
-        return list(await upsert_locations(tx, locations))
-
-    await _import(run, LOCATIONS, upsert)
+async def import_records(run: Run, kind: str) -> None:
+    """Make or change every record of one of `KINDS` that is not done yet, as `import_products`."""
+    await _import(run, KINDS[kind])
 
 
-async def _import(run: Run, shape: Shape[T], upsert: Upsert[T]) -> None:
-    chunks = record_chunks(run.source, shape, run.job.rows_done, RECORDS_PER_PASS)
-    await read_ahead(chunks, lambda chunk: by_halves(chunk, partial(_write, run, upsert)))
+async def put_channels(tx: Pass, records: Sequence[ChannelRecord]) -> list[Result]:
+    """Make or change channels, and set the networks of those that name some.
+
+    Refusals: those of `upsert_channels`, and `unknown_network`: then the channel is as it was.
+    """
+    asked = {ref for record in records for ref in record.networks or ()}
+    known = await known_networks(tx, asked)
+    refusals = [_unusable(record, known) for record in records]
+    good = [one for one, refusal in zip(records, refusals, strict=True) if refusal is None]
+    results = list(await upsert_channels(tx, good))
+    named = [
+        ChannelNetworksInput(one.ref, one.networks)
+        for one, result in zip(good, results, strict=True)
+        if one.networks is not None and isinstance(result, str)
+    ]
+    set_to = await set_channel_networks(tx, named)
+    moved = {one.channel for one, to in zip(named, set_to, strict=True) if to == "updated"}
+    taken = iter(
+        "updated" if result == "unchanged" and one.ref in moved else result
+        for one, result in zip(good, results, strict=True)
+    )
+    return [refusal or next(taken) for refusal in refusals]
+
+
+def _unusable(record: ChannelRecord, known: set[str]) -> Refusal | None:
+    """Return why a channel's networks cannot be set; what else is wrong, its verb says."""
+    networks = record.networks or []
+    try:
+        check_channel(record)
+        check_channel_networks(ChannelNetworksInput(record.ref, networks))
+    except Refusal as refusal:
+        return refusal
+    for ref in networks:
+        if ref not in known:
+            sentence = f"There is no network {ref[:100]!r}."
+            return Refusal("unknown_network", sentence, field="networks", network=ref[:100])
+    return None
+
+
+# Each kind's verb; those of products are told the catalogue.
+KINDS: dict[str, Kind[Any]] = {
+    "locations": Kind(LOCATIONS, upsert_locations),
+    "networks": Kind(Shape(NetworkInput, {}, ("ref",)), upsert_networks),
+    "channels": Kind(Shape(ChannelRecord, {}, ("ref",)), put_channels),
+    "customers": Kind(Shape(CustomerInput, {}, ("ref",)), upsert_customers),
+    "sources": Kind(Shape(SourceInput, {}, ("ref",)), upsert_sources),
+    "pools": Kind(Shape(PoolInput, {}, ("ref",)), upsert_pools),
+    "controls": Kind(Shape(BufferInput, {}, ("qty",)), set_buffers),
+    "profiles": Kind(
+        Shape(
+            ProfileInput,
+            {},
+            ("ref", "distance_km_upto", "weight_g_upto", "amount_minor", "per_extra_kg_minor"),
+        ),
+        upsert_profiles,
+    ),
+}
+
+
+async def _import(run: Run, kind: Kind[T]) -> None:
+    chunks = record_chunks(run.source, kind.shape, run.job.rows_done, RECORDS_PER_PASS)
+    await read_ahead(chunks, lambda chunk: by_halves(chunk, partial(_write, run, kind.upsert)))
 
 
 async def _write(run: Run, upsert: Upsert[T], chunk: Chunk[T]) -> None:

@@ -13,7 +13,19 @@ from typing import TypeAlias
 
 import msgspec
 
-KINDS = ("products", "locations", "stock", "orders")
+KINDS = (
+    "products",
+    "locations",
+    "networks",
+    "channels",
+    "profiles",
+    "customers",
+    "sources",
+    "pools",
+    "controls",
+    "stock",
+    "orders",
+)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

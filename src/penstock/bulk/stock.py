@@ -102,7 +102,12 @@ def _catalogue_id(knowledge: Knowledge, channel: str | None) -> int:
     catalogue_ids = {one for one in channels.catalogues.values() if one is not None}
     if len(catalogue_ids) == 1:
         return catalogue_ids.pop()
-    sentence = "Say with a channel whose SKUs these are: there is no catalogue, or more than one."
+    if catalogue_ids:
+        sentence = "There is more than one catalogue: say with a channel whose SKUs these are."
+    else:
+        sentence = (
+            "No channel sells a catalogue yet: make one with `penstock import channels FILE`."
+        )
     raise Refusal("channel_needed", sentence, field="channel")
 
 

@@ -1,4 +1,4 @@
-"""`penstock import KIND FILE`: products, locations, stock or orders from a file.
+"""`penstock import KIND FILE`: master data, stock or orders from a file.
 
 Owns the options, the bar, the message at the end and the exit status (1 if rows had no effect);
 reading, checking and resuming are the `bulk` room's.
@@ -31,12 +31,19 @@ class Kind(StrEnum):
 
     PRODUCTS = "products"
     LOCATIONS = "locations"
+    NETWORKS = "networks"
+    CHANNELS = "channels"
+    PROFILES = "profiles"
+    CUSTOMERS = "customers"
+    SOURCES = "sources"
+    POOLS = "pools"
+    CONTROLS = "controls"
     STOCK = "stock"
     ORDERS = "orders"
 
 
 KindName = Annotated[
-    Kind, typer.Argument(metavar="KIND", help="products, locations, stock or orders.")
+    Kind, typer.Argument(metavar="KIND", help=f"One of {', '.join(kind.value for kind in Kind)}.")
 ]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="CSV, JSON Lines or Parquet.")]
 Channel = Annotated[
@@ -68,7 +75,7 @@ def import_file(
     account: AccountName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import a file of products, locations, stock or orders.
+    """Import a file of master data, stock or orders.
 
     Rows that cannot be taken are told in FILE.errors.csv, with the reason; the others count. An
     import that was stopped goes on where it was: give the same command again.

@@ -18,6 +18,7 @@ from penstock.errors import Refusal
 
 if TYPE_CHECKING:
     from penstock.app import Account
+    from penstock.orders import model
 
 commands = typer.Typer(
     no_args_is_help=True, help="Look at an order, cancel it, ship or reject its fulfilments."
@@ -27,6 +28,9 @@ Channel = Annotated[
 ]
 Fulfilment = Annotated[str, typer.Argument(metavar="FULFILMENT", help="The fulfilment's id.")]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it is kept with the event.")]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Also say why it was sourced the way it was.")
+]
 Order = Annotated[
     str, typer.Argument(metavar="ORDER", help="The order's id, or with --channel its ref.")
 ]
@@ -34,7 +38,11 @@ Order = Annotated[
 
 @commands.command()
 def show(
-    order: Order, channel: Channel = None, account: AccountName = None, as_json: AsJson = False
+    order: Order,
+    channel: Channel = None,
+    explain: Explain = False,
+    account: AccountName = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show an order with its lines and fulfilments as they are now."""
     from penstock.rules.documents import order_document
@@ -47,7 +55,10 @@ def show(
         trees = await opened.database.run(opened.schema, read)
         if not trees:
             raise unknown_order(order_id)
-        return msgspec.to_builtins(order_document(trees[0], opened.knowledge))
+        document = msgspec.to_builtins(order_document(trees[0], opened.knowledge))
+        if explain:
+            document["sourcing"] = await _explanations(opened, trees[0])
+        return document
 
     _show(run_with_account(read_settings(account=account), work), as_json=as_json)
 
@@ -134,6 +145,19 @@ async def _order_of(opened: Account, fulfilment: str) -> str:
     return rows[0][1]
 
 
+async def _explanations(opened: Account, order: model.Order) -> list[str]:
+    """Return why the order was sourced so, a text for each decision, oldest first."""
+    from penstock.api.explained import in_sentences, with_refs
+    from penstock.orders.store import SQL
+
+    rows = await opened.database.run(
+        opened.schema, lambda tx: tx.fetch(SQL.explanations_of_order, (order.id,))
+    )
+    skus = {line.product_id: line.sku for line in order.lines()}
+    location_ref = opened.knowledge.location_ref
+    return [" ".join(in_sentences(with_refs(row[1], location_ref, skus))) for row in rows]
+
+
 async def _decide(opened: Account, order_id: str, event: str, payload: dict[str, Any]) -> Any:
     from penstock.rules.take import OrderEvent
 
@@ -166,6 +190,8 @@ def _show(document: dict[str, Any], *, as_json: bool) -> None:
     )
     for part in document["fulfilments"]:
         say(_fulfilment(part, document["currency"]))
+    for sentences in document.get("sourcing", ()):
+        say(f"Why: {sentences}")
 
 
 def _fulfilment(part: dict[str, Any], currency: str) -> str:

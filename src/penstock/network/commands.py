@@ -96,6 +96,12 @@ async def set_channel_networks(tx: Tx, records: Sequence[ChannelNetworksInput]) 
     return answers(records, refusals, written, _channel)
 
 
+async def known_networks(tx: Tx, refs: Iterable[str]) -> set[str]:
+    """Return which refs are networks; a network never goes, so that this stays true."""
+    storable = [ref for ref in refs if "\0" not in ref]
+    return set(await _ids(tx, SQL.network_ids, storable))
+
+
 class _Subject(NamedTuple):
     """What is switched, and its statements."""
 

@@ -178,7 +178,12 @@ class Knowledge:
         for one in (*self.channels.path(channel_id), None):
             if one in self.profiles:
                 return self.profiles[one]
-        raise Refusal("no_sourcing_profile", "No sourcing profile is active.")
+        ref = self.channels.refs[channel_id]
+        sentence = (
+            f"Channel {ref!r} has no active sourcing profile, which says what carriage costs: "
+            "store one with `penstock import profiles FILE`."
+        )
+        raise Refusal("no_sourcing_profile", sentence, channel=ref)
 
     def plan(self, demands: Sequence[Demand], now: datetime) -> list[Plan]:
         """Propose plans from the index; they may be late, and stock decides."""
