@@ -1,63 +1,186 @@
-"""Conditions: CEL over an entity's view and the event, compiled once per workflow version.
+"""Expressions: CEL over what is readable of an entity and the event, compiled once per version.
 
-A condition reads only the fields that its text names (`order.qty_unsourced`), and remembers its
-verdicts on values it has seen: turning a whole view into CEL values costs 20 µs, a remembered
-verdict 0.3 µs, and a batch of orders mostly asks the same question.
+Owns checking an expression against what may be read, and evaluating it. An expression reads only
+the fields that its text names (`order.qty_unsourced`). A condition remembers its verdicts on values
+it has seen: turning a whole view into CEL values costs 20 µs, a remembered verdict 0.3 µs, and a
+batch of orders mostly asks the same question.
+
+Bounds: the text is at most `MAX_EXPRESSION` long, the parser refuses depth over 96, and of macros
+(`all`, `exists`, `map`, `filter`) at most `MAX_MACROS` stand in one expression, over lists that an
+order bounds; CEL has no other loop.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import cel
+import msgspec
 
 from penstock.errors import Refusal
 
 MAX_EXPRESSION = 2_000
 MAX_VERDICTS = 1_000
-_FIELD = re.compile(r"\b([a-z_]\w*)\.([a-z_]\w*)\b(?!\s*\()")
+MAX_MACROS = 3
+_STRING = re.compile(r"""r?("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
+_CHAIN = re.compile(r"(?<![\w.])([A-Za-z_]\w*)((?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?")
+_MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
+_HAS = re.compile(r"\bhas\s*\(\s*([\w.\s]+?)\s*\)")
+_INDEX = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\.\w+)*)\s*\[\s*['\"]")
+_ERRORS = (ValueError, TypeError, RuntimeError, LookupError, OverflowError)
+Views = Mapping[str, Mapping[str, Any]]
 
 
-class Condition:
-    """One compiled expression and the verdicts it has given."""
+class Path(NamedTuple):
+    """A dotted path of an expression: variable, fields, and whether only `has` asks for it."""
+
+    variable: str
+    fields: tuple[str, ...]
+    is_guard: bool
+
+
+def compile_expression(text: str) -> Any:
+    """Compile an expression; refuses with `invalid_condition`."""
+    if len(text) > MAX_EXPRESSION:
+        raise Refusal("invalid_condition", f"The expression is over {MAX_EXPRESSION} long.")
+    if len(_MACRO.findall(_STRING.sub("''", text))) > MAX_MACROS:
+        raise Refusal("invalid_condition", f"{text!r} has more than {MAX_MACROS} macros.")
+    try:
+        return cel.compile(text)
+    except ValueError as error:
+        reason = str(error).splitlines()[0].rpartition("ERROR: ")[2]
+        raise Refusal("invalid_condition", f"{text!r}: {reason}") from None
+
+
+@lru_cache(maxsize=4_000)
+def paths_of(text: str) -> tuple[Path, ...]:
+    """Return the dotted paths that an expression names, without functions and macro variables."""
+    bare = _STRING.sub("''", text)
+    bound = set(_MACRO.findall(bare))
+    guards = {re.sub(r"\s", "", one) for one in _HAS.findall(bare)}
+    found: dict[Path, None] = {}
+    for match in _CHAIN.finditer(bare):
+        head, rest, is_call = match.groups()
+        fields = tuple(part for part in re.sub(r"\s", "", rest).split(".") if part)
+        if is_call:
+            if not fields:
+                continue
+            fields = fields[:-1]
+        if head in bound or head in {"true", "false", "null", "in"}:
+            continue
+        before = bare[: match.start()].rstrip()
+        is_guard = ".".join((head, *fields)) in guards and bool(re.search(r"\bhas\s*\($", before))
+        found[Path(head, fields, is_guard)] = None
+    return tuple(found)
+
+
+def check_expression(text: str, variables: Mapping[str, type[msgspec.Struct]]) -> None:
+    """Refuse an expression that names what cannot be read, or asks for keys without a guard.
+
+    Refuses with `invalid_condition` or `unknown_field`, saying what was probably meant.
+    """
+    compile_expression(text)
+    bare = _STRING.sub(lambda found: found[0][0] * 2, text)
+    for indexed in _INDEX.findall(bare):
+        raise Refusal("invalid_condition", f"{text!r}: write {indexed}.name, not {indexed}['name'].")
+    paths = paths_of(text)
+    guarded = {(path.variable, path.fields) for path in paths if path.is_guard}
+    for path in paths:
+        if path.variable not in variables:
+            raise _unknown(text, path.variable, list(variables), "nothing is called")
+        if not path.fields:
+            raise Refusal(
+                "invalid_condition", f"{text!r}: name a field, such as {path.variable}.status."
+            )
+        _check_fields(text, path, variables[path.variable], guarded)
+
+
+def _check_fields(
+    text: str, path: Path, view: type[msgspec.Struct], guarded: set[tuple[str, tuple[str, ...]]]
+) -> None:
+    types = {field.name: field.type for field in msgspec.structs.fields(view)}
+    name = path.fields[0]
+    if name not in types:
+        raise _unknown(text, name, list(types), f"{path.variable} has no field")
+    if len(path.fields) == 1:
+        return
+    dotted = ".".join((path.variable, *path.fields))
+    if "dict" not in str(types[name]):
+        raise Refusal("unknown_field", f"{text!r}: {path.variable}.{name} has no fields.")
+    if not path.is_guard and (path.variable, path.fields) not in guarded:
+        raise Refusal(
+            "unguarded_field",
+            f"{text!r}: not every {path.variable} has {dotted}; "
+            f"write has({dotted}) && … before it is compared.",
+            field=dotted,
+        )
+
+
+def _unknown(text: str, name: str, known: list[str], sentence: str) -> Refusal:
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}."
+    return Refusal("unknown_field", f"{text!r}: {sentence} {name}; {hint}", field=name)
+
+
+class Expression:
+    """One compiled expression, which reads only the fields that its text names."""
 
     def __init__(self, text: str) -> None:
-        if len(text) > MAX_EXPRESSION:
-            raise Refusal("invalid_condition", f"The condition is over {MAX_EXPRESSION} long.")
-        try:
-            self._program = cel.compile(text)
-        except ValueError as error:
-            raise Refusal("invalid_condition", f"{text!r}: {error}") from None
+        self._program = compile_expression(text)
         self.text = text
-        self._fields = sorted(set(_FIELD.findall(text)))
+        paths = paths_of(text)
+        self._fields = sorted({(path.variable, path.fields[0]) for path in paths if path.fields})
+        self.variables = tuple(sorted({path.variable for path in paths}))
+
+    def value(self, views: Views) -> Any:
+        """Return the expression's value; refuses with `condition_failed` where it has none."""
+        variables: dict[str, dict[str, Any]] = {
+            name: {} for name in self.variables if name in views
+        }
+        for name, field in self._fields:
+            if name in views and field in views[name]:
+                variables[name][field] = views[name][field]
+        try:
+            return self._program.execute(variables)
+        except _ERRORS as error:
+            raise Refusal("condition_failed", f"{self.text!r}: {str(error)[:300]}") from None
+
+
+class Condition(Expression):
+    """An expression that gives true or false, and the verdicts it has given."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
         self._verdicts: dict[Any, bool] = {}
 
-    def holds(self, view: dict[str, Any]) -> bool:
+    def holds(self, views: Views) -> bool:
         """Tell whether the condition holds; refuses with `condition_failed` what has no verdict."""
         values = tuple(
-            view[name].get(field) if name in view else None for name, field in self._fields
+            views[name].get(field) if name in views else None for name, field in self._fields
         )
         key = (values, tuple(map(type, values)))  # 1 and true are equal, but not the same
         try:
             known = self._verdicts.get(key)
         except TypeError:  # a list or mapping among the values: judged afresh
-            return self._judge(view)
+            return self._judge(views)
         if known is None:
-            known = self._judge(view)
+            known = self._judge(views)
             if len(self._verdicts) < MAX_VERDICTS:
                 self._verdicts[key] = known
         return known
 
-    def _judge(self, view: dict[str, Any]) -> bool:
-        variables: dict[str, dict[str, Any]] = {name: {} for name in view}
-        for name, field in self._fields:
-            if name in view and field in view[name]:
-                variables[name][field] = view[name][field]
-        try:
-            verdict = self._program.execute(variables)
-        except (ValueError, TypeError, RuntimeError, LookupError) as error:
-            raise Refusal("condition_failed", f"{self.text!r}: {error}") from None
+    def _judge(self, views: Views) -> bool:
+        verdict = self.value(views)
         if not isinstance(verdict, bool):
             raise Refusal("condition_failed", f"{self.text!r} gives no true or false.")
         return verdict
+
+
+@lru_cache(maxsize=4_000)
+def expression(text: str) -> Expression:
+    """Return the compiled expression; those in use are remembered."""
+    return Expression(text)

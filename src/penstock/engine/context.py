@@ -1,40 +1,70 @@
-"""A context: one entity, the event it met, and what comes of it in this pass.
+"""A context: one root, the event one of its entities met, and what comes of it in this pass.
 
-Owns what rules may do to an entity: transition, emit, schedule, record, fail. Everything is kept
-in memory until the pass writes it, so a refused context leaves nothing behind.
+Owns what rules may do to an entity: transition, emit, send, schedule, record, ask for a job, fail.
+Everything is kept in memory until the pass writes it, so a refused context leaves nothing behind.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from penstock.engine.document import Workflow
+from penstock.engine.compiled import Workflow
+from penstock.engine.condition import expression
 from penstock.engine.inbox import Event
+from penstock.engine.jobs import Job
 from penstock.errors import Refusal, invariant
 from penstock.events.stream import Change
 
 MAX_EVENTS = 50
+MAX_DEPTH = 20
+# A refusal that was met in an earlier run of the pass: origin's id, ruleset, which time it was met.
+RefusedAt = tuple[str, str, int]
 
 
-class Root(Protocol):
-    """The root of an entity tree, as the engine sees it."""
+NO_WORKFLOW = Workflow(0, "none", 0, "none", "none", "none", {}, {})
+
+
+class Subject(Protocol):
+    """An entity with a workflow, inside a root or the root itself."""
 
     id: str
     status: str
-    seq: int
+    workflow_id: int | None
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of entity, such as order."""
+        ...
 
     def view(self) -> dict[str, Any]:
-        """Return what conditions may read of the entity."""
+        """Return what expressions may read of the entity."""
+        ...
+
+
+class Root(Subject, Protocol):
+    """The root of an entity tree, as the engine sees it. It guards its tree and gives its `seq`."""
+
+    seq: int
+    attributes: dict[str, Any]
+    customer: dict[str, Any]
+    channel: dict[str, Any]
+
+    def subjects(self) -> Sequence[Any]:
+        """Return the entities inside the root that may have a workflow, without itself."""
         ...
 
 
 class Context:
     """One root in one pass: events wait in `queue`, changes and posts gather until written.
 
-    `origin` is the event from outside that is being run, or that led to the inline one which is;
-    `deferred` are events from outside that have to wait for a pass of their own.
+    `entity` is whom the event is for: the root, or an entity inside it. `origin` is the event from
+    outside that is being run, or that led to the inline one which is; `deferred` are events from
+    outside that have to wait for a pass of their own; `passed_over` are events whose rulesets'
+    conditions did not hold, `unhandled` those that no ruleset names. `moves` has, by (kind, id), an entity that
+    moved, the status it had before the pass, and those it has left. `known` are refusals that the workflow handles by itself.
     """
 
     __slots__ = (
@@ -42,36 +72,73 @@ class Context:
         "changes",
         "decided_events",
         "deferred",
+        "emitted",
+        "entity",
         "event",
         "fragments",
+        "is_busy",
+        "jobs",
+        "known",
         "memo",
+        "met",
+        "moves",
+        "notes",
         "origin",
+        "passed_over",
         "queue",
         "refusal",
+        "refused_at",
+        "reset_attributes",
         "root",
-        "root_kind",
         "run_count",
         "to_post",
         "unhandled",
+        "views",
         "workflow",
+        "workflows",
     )
 
-    def __init__(self, root_kind: str, root: Any, workflow: Workflow, events: list[Event]) -> None:
-        self.root_kind = root_kind
+    def __init__(
+        self,
+        root: Any,
+        workflows: Mapping[int, Workflow],
+        events: list[Event],
+        known: Mapping[RefusedAt, Refusal] | None = None,
+    ) -> None:
         self.root: Any = root
-        self.workflow = workflow
+        self.entity: Any = root
+        self.workflows = workflows
+        self.workflow = workflows.get(root.workflow_id, NO_WORKFLOW)
         self.event = self.origin = events[0]
         self.accepted_ids = frozenset(event.id for event in events)
+        self.known = known or {}
+        self.met: dict[str, int] = {}
         self.deferred: list[Event] = []
         self.queue: deque[Event] = deque(events)
+        self.emitted: list[Event] = []
         self.changes: list[Change] = []
         self.to_post: list[Event] = []
+        self.jobs: list[Job] = []
+        self.notes: list[tuple[str, str, str, str]] = []
         self.decided_events: list[Event] = []
         self.unhandled: list[Event] = []
+        self.passed_over: list[Event] = []
         self.refusal: Refusal | None = None
+        self.refused_at: RefusedAt | None = None
         self.memo: dict[str, Any] = {}
+        self.moves: dict[tuple[str, str], tuple[Any, str, set[str]]] = {}
+        self.reset_attributes: set[str] = set()
         self.fragments: list[str] = []
         self.run_count = 0
+        self.is_busy = False
+        self.views = Views(self)
+
+    @property
+    def root_kind(self) -> str:
+        """Return the kind of the root."""
+        return str(self.root.kind)
+
+    # ── what rules do ─────────────────────────────────────────────────────────────────────────
 
     def record(self, name: str, entity: str, entity_id: str, payload: dict[str, Any]) -> None:
         """Record a state change for the stream, under the root's next `seq`."""
@@ -81,29 +148,48 @@ class Context:
         )
 
     def transition(self, status: str, payload: dict[str, Any] | None = None) -> None:
-        """Move the root to a declared status; the change is `<entity>.<status>` in the stream."""
-        invariant(status in self.workflow.categories, f"status {status!r} is not declared")
-        if status == self.root.status:
-            return
-        before, self.root.status = self.root.status, status
-        name = f"{self.workflow.entity}.{status}"
-        self.record(name, self.root_kind, self.root.id, {"from": before, **(payload or {})})
+        """Move the entity to a declared status; the change is `<entity>.<status>` in the stream."""
+        self.move(self.entity, self.workflow, status, payload)
 
-    def emit(self, name: str, payload: dict[str, Any] | None = None) -> None:
-        """Emit an event to this root: it runs in the next wave of this pass."""
-        event = self.event
-        inline = Event(self.root_kind, self.root.id, event.entity, event.entity_id, name)
-        inline.payload = payload or {}
-        self.queue.appendleft(inline)
+    def move(
+        self,
+        subject: Any,
+        workflow: Workflow,
+        status: str,
+        payload: dict[str, Any] | None = None,
+    ) -> None:
+        """Move any entity of the root to a status that its workflow declares."""
+        invariant(status in workflow.categories, f"status {status!r} is not declared")
+        if status == subject.status:
+            return
+        before, subject.status = subject.status, status
+        key = (subject.kind, subject.id)
+        self.moves.setdefault(key, (subject, before, set()))[2].add(before)
+        name = f"{workflow.entity}.{status}"
+        self.record(name, subject.kind, subject.id, {"from": before, **(payload or {})})
+
+    def emit(
+        self, name: str, payload: dict[str, Any] | None = None, to: Subject | None = None
+    ) -> None:
+        """Emit an event to this entity, or another of the root: it runs later in this pass."""
+        subject = to or self.entity
+        event = Event(self.root.kind, self.root.id, subject.kind, subject.id, name)
+        event.payload = payload or {}
+        event.depth = self.event.depth + 1
+        self.emitted.append(event)
+
+    def send(self, event: Event) -> None:
+        """Post an event to another root, or to this one at a later instant."""
+        self.to_post.append(event)
 
     def schedule(self, name: str, due_at: datetime, payload: dict[str, Any] | None = None) -> None:
-        """Put an event to this root into the inbox, due at an instant."""
-        self.to_post.append(
+        """Post an event to this entity, due at an instant."""
+        self.send(
             Event(
-                self.root_kind,
+                self.root.kind,
                 self.root.id,
-                self.root_kind,
-                self.root.id,
+                self.entity.kind,
+                self.entity.id,
                 name,
                 payload or {},
                 due_at,
@@ -111,12 +197,90 @@ class Context:
             )
         )
 
+    def set_attribute(self, name: str, value: Any) -> None:
+        """Set an attribute of the root; timers that are due at it are set anew."""
+        self.root.attributes = self.root.attributes | {name: value}
+        self.reset_attributes.add(name)
+        self.views.forget()
+
+    def evaluate(self, text: str) -> Any:
+        """Return the value of an expression; raises `condition_failed` where it has none."""
+        self.views.forget()
+        return expression(text).value(self.views)
+
     def fail(self, refusal: Refusal) -> None:
         """Refuse: this context alone fails, and nothing of it is written."""
         if self.refusal is None:
             self.refusal = refusal
 
-    def view(self) -> dict[str, Any]:
-        """Return what conditions may read: the entity, and the event with its payload."""
-        event = {"name": self.event.name, "payload": self.event.payload}
-        return {self.workflow.entity: self.root.view(), "event": event}
+    # ── what the engine asks ──────────────────────────────────────────────────────────────────
+
+    def meet(self, event: Event) -> Workflow:
+        """Turn to the entity that an event is for, and return its workflow.
+
+        Fails with `unknown_entity` if the root does not hold it, with `workflow_missing` if the
+        version that it is pinned to is not there.
+        """
+        self.event = event
+        if event.id in self.accepted_ids:
+            self.origin = event
+        self.views.forget()
+        self.workflow = NO_WORKFLOW
+        subject = self._find(event)
+        if subject is not None:
+            self.entity = subject
+            if subject.workflow_id is not None:
+                workflow = self.workflows.get(subject.workflow_id)
+                if workflow is None:
+                    message = f"The workflow version that this {subject.kind} has does not compile."
+                    data = {"workflow_id": subject.workflow_id}
+                    self.fail(Refusal("workflow_missing", message, **data))
+                else:
+                    self.workflow = workflow
+        return self.workflow
+
+    def _find(self, event: Event) -> Any:
+        root = self.root
+        if event.entity_id == root.id:
+            return root
+        for subject in root.subjects():
+            if subject.id == event.entity_id:
+                return subject
+        message = f"This {root.kind} has no {event.entity} {event.entity_id}."
+        self.fail(Refusal("unknown_entity", message, entity_id=event.entity_id))
+        return None
+
+
+class Views:
+    """What expressions may read right now, made when it is asked for."""
+
+    __slots__ = ("_context", "_known")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._known: dict[str, Mapping[str, Any]] = {}
+
+    def forget(self) -> None:
+        """Forget what was read: the entity or the event has changed."""
+        if self._known:
+            self._known.clear()
+
+    def __contains__(self, name: object) -> bool:
+        context = self._context
+        return name in {context.entity.kind, context.root.kind, "event", "customer", "channel"}
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = self._read(name)
+        return known
+
+    def _read(self, name: str) -> Mapping[str, Any]:
+        context = self._context
+        if name == "event":
+            return {"name": context.event.name, "payload": context.event.payload}
+        if name == "customer":
+            return context.root.customer
+        if name == "channel":
+            return context.root.channel
+        return context.entity.view() if name == context.entity.kind else context.root.view()

@@ -1,75 +1,153 @@
-"""Workflow documents: what a business changes without a deployment.
+"""Workflow documents: what a business changes without a deployment, as it is written.
 
-Owns the document's form (YAML or JSON), its checks, and its compiled shape. A version is
-immutable. Pure: reading from and writing to the database is in `workflows.py`.
+Owns the document's form (YAML or JSON) and reading it. What a document comes to when it runs is in
+`compiled.py`, what is wrong with one in `lint.py`. Pure.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
 
-from penstock.engine.condition import Condition
-from penstock.engine.rule import Rule, make_rule
+from penstock.engine.durations import Duration
 from penstock.errors import Refusal
 
 MAX_DOCUMENT_BYTES = 1_000_000
+ANY = "*"
+
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Small letters, digits and underscores."
+    ),
+]
+TypeName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([a-z][a-z0-9_]{0,62}|\*)$",
+        description="A type of the entity; * is every type without a workflow of its own.",
+    ),
+]
+EventName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$",
+        description="An event's name, such as order.created.",
+    ),
+]
+Sentence = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+StatusName = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^([a-z][a-z0-9_]{0,62}|\*)$", description="A status; * is every one."),
+]
+Expression = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=2_000, description="A CEL expression.")
+]
+Category = Literal["open", "waiting", "done", "failed"]
+FieldType = Literal["text", "integer", "decimal", "boolean", "option", "options", "date", "instant"]
 
 
 class StatusDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A status: where in its life the entity is, and whether anybody waits for anything."""
 
-    name: str
-    phase: str
-    category: Literal["open", "waiting", "done", "failed"]
-    meaning: str
+    name: Name
+    phase: Name
+    category: Category
+    meaning: Sentence
 
 
 class RulesetDocument(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"when": "if"}
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
+    rename={"when": "if"},
 ):
-    """Rules to run in order when an event meets a status and the condition holds."""
+    """Rules to run in order when an event meets a status and the condition holds.
 
-    name: str
-    event: str
-    statuses: list[str]
-    rules: list[str | dict[str, Any]]
-    when: str | None = None
+    `on_refusal` is an event that is emitted when a rule refuses; nothing of the ruleset stays then.
+    Its payload has `code`, `message`, `ruleset` and `event`.
+    """
+
+    name: Sentence
+    event: EventName
+    statuses: Annotated[list[StatusName], msgspec.Meta(min_length=1)]
+    rules: list[Name | dict[Name, Any]]
+    when: Expression | None = None
+    on_refusal: EventName | None = None
 
 
-class WorkflowDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A workflow for one type of one entity."""
+class FieldDocument(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A field of a user action's form; its value is in the event's payload under `name`.
 
-    name: str
-    entity: str
-    type: str
-    statuses: list[StatusDocument]
+    `options` are the values of types option and options. `least` and `most` bound a number, or the
+    length of a text.
+    """
+
+    name: Name
+    type: FieldType
+    label: str = ""
+    required: bool = False
+    default: Any = None
+    options: list[str] = []
+    least: int | None = None
+    most: int | None = None
+    help: str = ""
+
+
+class ActionDocument(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
+    rename={"when": "if"},
+):
+    """A user action: a button with a form in every app, while the status and condition allow.
+
+    Without `roles` every user may. `confirm` is asked before it is done.
+    """
+
+    name: Name
+    label: Sentence
+    event: EventName
+    statuses: Annotated[list[StatusName], msgspec.Meta(min_length=1)]
+    roles: list[Name] = []
+    when: Expression | None = None
+    fields: list[FieldDocument] = []
+    confirm: str = ""
+
+
+class TimerDocument(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """An event at a later instant, cancelled when the entity leaves the statuses.
+
+    Due `after` a duration from entering (90s, 30m, 2h, 3d, 2w), or `at` the instant (ISO 8601)
+    that an attribute of the entity has, or `after` that.
+    """
+
+    name: Name
+    event: EventName
+    statuses: Annotated[list[Name], msgspec.Meta(min_length=1)]
+    after: Duration | None = None
+    at: Name | None = None
+
+
+class WorkflowDocument(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A workflow for one type of one entity; the first status is the one it begins in.
+
+    `channel` is the ref of the channel it is for, with those below; without one it is the
+    account's. Entity and type are open: an account may add its own.
+    """
+
+    name: Name
+    entity: Name
+    type: TypeName
+    statuses: Annotated[list[StatusDocument], msgspec.Meta(min_length=1)]
     rulesets: list[RulesetDocument]
-    version: int = 1
-
-
-class Ruleset(msgspec.Struct, frozen=True, eq=False):
-    """A compiled ruleset. `asks` is true if any of its rules asks stock."""
-
-    name: str
-    statuses: frozenset[str]
-    condition: Condition | None
-    rules: tuple[tuple[str, Rule], ...]
-    asks: bool
-
-
-class Workflow(msgspec.Struct, frozen=True):
-    """A compiled workflow version: rulesets by event, in order."""
-
-    id: int
-    name: str
-    version: int
-    entity: str
-    type: str
-    initial: str
-    categories: Mapping[str, str]
-    rulesets: Mapping[str, Sequence[Ruleset]]
+    version: Annotated[int, msgspec.Meta(ge=1, le=2_000_000_000)] = 1
+    channel: str | None = None
+    description: str = ""
+    actions: list[ActionDocument] = []
+    timers: list[TimerDocument] = []
 
 
 def read_document(text: str) -> WorkflowDocument:
@@ -78,48 +156,18 @@ def read_document(text: str) -> WorkflowDocument:
         raise Refusal("invalid_document", f"The document is over {MAX_DOCUMENT_BYTES} bytes.")
     try:
         return msgspec.convert(yaml.safe_load(text), WorkflowDocument)
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
+    except (yaml.YAMLError, msgspec.ValidationError, RecursionError) as error:
         raise Refusal("invalid_document", f"The workflow document: {error}") from None
 
 
-def compile_document(
-    document: WorkflowDocument, workflow_id: int, rules: Mapping[str, type[Rule]]
-) -> Workflow:
-    """Check a document and compile its conditions and rules; refuses what cannot run."""
-    declared = {status.name for status in document.statuses}
-    if not document.statuses:
-        raise Refusal("invalid_document", "A workflow needs at least one status.")
-    by_event: dict[str, list[Ruleset]] = {}
-    for ruleset in document.rulesets:
-        undeclared = sorted(set(ruleset.statuses) - declared)
-        if undeclared:
-            raise Refusal(
-                "undeclared_status",
-                f"Ruleset {ruleset.name!r} names {', '.join(undeclared)}, which is not declared.",
-                ruleset=ruleset.name,
-            )
-        by_event.setdefault(ruleset.event, []).append(_compile_ruleset(ruleset, rules))
-    return Workflow(
-        id=workflow_id,
-        name=document.name,
-        version=document.version,
-        entity=document.entity,
-        type=document.type,
-        initial=document.statuses[0].name,
-        categories={status.name: status.category for status in document.statuses},
-        rulesets=by_event,
-    )
-
-
-def _compile_ruleset(ruleset: RulesetDocument, rules: Mapping[str, type[Rule]]) -> Ruleset:
-    steps: list[tuple[str, Rule]] = []
-    for step in ruleset.rules:
-        name, parameters = (step, None) if isinstance(step, str) else next(iter(step.items()))
-        steps.append((name, make_rule(rules, name, parameters)))
-    return Ruleset(
-        name=ruleset.name,
-        statuses=frozenset(ruleset.statuses),
-        condition=None if ruleset.when is None else Condition(ruleset.when),
-        rules=tuple(steps),
-        asks=any(rule.asks for _, rule in steps),
-    )
+def step_of(step: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return name and parameters of a ruleset's step; refuses with `invalid_document`."""
+    if isinstance(step, str):
+        return step, {}
+    if len(step) != 1:
+        named = ", ".join(step) or "nothing"
+        raise Refusal("invalid_document", f"A step names one rule; this one names {named}.")
+    name, parameters = next(iter(step.items()))
+    if parameters is not None and not isinstance(parameters, dict):
+        raise Refusal("wrong_parameter", f"Rule {name}: parameters are given as name: value.")
+    return name, parameters or {}

@@ -7,7 +7,7 @@ GROUP BY root_kind, root_id ORDER BY min(due_at)
 
 -- name: due_events_of_roots
 -- The due events of locked roots, in acceptance order. Index: inbox_root.
-SELECT id, root_kind, root_id, entity, entity_id, name, payload, due_at, is_timer, attempts
+SELECT id, root_kind, root_id, entity, entity_id, name, payload, due_at, is_timer, attempts, timer
 FROM inbox WHERE root_id = ANY(%s::uuid[]) AND due_at <= %s ORDER BY due_at, id
 
 -- name: remove_events
@@ -51,22 +51,98 @@ SELECT id, root_kind, root_id, entity, entity_id, name, payload, %s, %s, %s
 FROM inbox WHERE id = %s
 ON CONFLICT DO NOTHING
 
+-- name: workflow_documents
+-- Every version: entities may be pinned to any.
+SELECT id, document FROM workflow ORDER BY id
+
 -- name: active_workflows
--- The newest activated version of each workflow, and every version that may be pinned.
-SELECT id, name, version, entity, entity_type, channel_id, document, activated_at
-FROM workflow ORDER BY activated_at NULLS FIRST, id
+-- What was activated last, by entity, type and channel; one that was put out of use has no version.
+SELECT DISTINCT ON (entity, entity_type, channel_id) entity, entity_type, channel_id, workflow_id
+FROM workflow_activation ORDER BY entity, entity_type, channel_id, id DESC
+
+-- name: active_of_name
+-- Whether a version of a workflow is active.
+SELECT a.id FROM workflow_activation a JOIN workflow w ON w.id = a.workflow_id WHERE w.name = %s
+LIMIT 1
 
 -- name: insert_workflow
--- Adds an activated version of a workflow; versions are immutable.
-INSERT INTO workflow (name, version, entity, entity_type, document, activated_at)
-VALUES (%s, %s, %s, %s, %s::jsonb, now())
+-- Stores a version of a workflow; versions are immutable. Index: workflow_version_unique.
+INSERT INTO workflow (name, version, entity, entity_type, channel_id, document, pack)
+VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s)
 ON CONFLICT ON CONSTRAINT workflow_version_unique DO NOTHING
 RETURNING id
+
+-- name: activate_workflow
+-- Has a version serve new entities from now on. Index: workflow_pkey.
+INSERT INTO workflow_activation (entity, entity_type, channel_id, workflow_id, reason)
+SELECT entity, entity_type, channel_id, id, %s FROM workflow WHERE id = %s
+
+-- name: channel_of_ref
+-- Index: channel_ref_unique.
+SELECT id FROM channel WHERE ref = %s
 
 -- name: bump_workflow
 -- Tells every process that workflows changed.
 UPDATE revision SET value = value + 1 WHERE name = 'workflow'
 
 -- name: document_of_version
--- What a version holds. Index: workflow_version_unique.
-SELECT document FROM workflow WHERE name = %s AND version = %s
+-- What a version holds, and whether it serves new entities. Index: workflow_version_unique.
+SELECT w.id, w.document, w.id IS NOT DISTINCT FROM (
+    SELECT a.workflow_id FROM workflow_activation a
+    WHERE a.entity = w.entity AND a.entity_type = w.entity_type
+      AND a.channel_id IS NOT DISTINCT FROM w.channel_id
+    ORDER BY a.id DESC LIMIT 1)
+FROM workflow w WHERE w.name = %s AND w.version = %s
+
+-- name: cancel_timers
+-- Takes back timers of entities. Index: inbox_root.
+DELETE FROM inbox i USING unnest(%s::uuid[], %s::uuid[], %s::text[]) AS u (root_id, entity_id, timer)
+WHERE i.root_id = u.root_id AND i.entity_id = u.entity_id AND i.timer = u.timer
+
+-- name: lock_entities_waiting
+-- Locks entities by id for a request, waiting for whoever holds them. Index: entity_pkey.
+SELECT id, kind, ref, type, workflow_id, status, created_at, channel_id, parent_kind, parent_id,
+       seq, version, attributes
+FROM entity WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+
+-- name: lock_entities_skipping
+-- Locks those entities that nobody holds, for a worker. Index: entity_pkey.
+SELECT id, kind, ref, type, workflow_id, status, created_at, channel_id, parent_kind, parent_id,
+       seq, version, attributes
+FROM entity WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: read_entities
+-- Reads entities without locking. Index: entity_pkey.
+SELECT id, kind, ref, type, workflow_id, status, created_at, channel_id, parent_kind, parent_id,
+       seq, version, attributes
+FROM entity WHERE id = ANY(%s::uuid[]) ORDER BY id
+
+-- name: claim_entities
+-- Makes entities in order of kind and ref; one that is there comes back to nobody.
+-- Index: entity_ref_unique.
+INSERT INTO entity (id, kind, ref, type, channel_id, parent_kind, parent_id, workflow_id, status,
+    attributes, created_at, changed_at, seq, version)
+SELECT u.*, u.created_at, 0, 1 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[],
+    %s::int[], %s::text[], %s::uuid[], %s::int[], %s::text[], %s::jsonb[], %s::timestamptz[])
+    AS u (id, kind, ref, type, channel_id, parent_kind, parent_id, workflow_id, status,
+          attributes, created_at)
+ON CONFLICT DO NOTHING RETURNING id
+
+-- name: find_entities
+-- Reads who holds refs. Index: entity_ref_unique.
+SELECT kind, ref, id FROM entity
+WHERE (kind, ref) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+
+-- name: children_of_roots
+-- The entities whose parents are given roots. Index: entity_parent.
+SELECT parent_id, kind, id, status, workflow_id FROM entity WHERE parent_id = ANY(%s::uuid[])
+ORDER BY parent_id, kind, id
+
+-- name: update_entities
+-- Writes locked entities. Index: entity_pkey.
+UPDATE entity e SET status = u.status, seq = u.seq, workflow_id = u.workflow_id,
+    attributes = u.attributes, version = e.version + 1, changed_at = u.changed_at
+FROM (SELECT u.*, %s::timestamptz AS changed_at
+      FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::jsonb[])
+      AS u (id, status, seq, workflow_id, attributes)) AS u
+WHERE e.id = u.id

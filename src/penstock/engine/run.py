@@ -1,10 +1,13 @@
 """Runs events in a pass: match rulesets, apply rules to batches, decide asks once, go on.
 
-Owns waves and batches. Contexts that matched the same rulesets run together, rule by rule. Groups
-run until they ask or end; then all asks of the wave are decided together by the function the pass
-was given, and the groups go on with their answers. Events emitted inline are the next wave. What
+Owns batches and their order. Contexts that matched the same rulesets run together, rule by rule,
+and then their inline events, until every context has asked stock or ended. Then all asks are
+decided together by the function the pass was given, and the groups go on with their answers. What
 asks after the decision waits for a pass of its own: an event from outside stays with its sender,
 and those behind it too (`Context.deferred`); an inline one goes to the inbox.
+
+A refusal fails its context. If its ruleset names an `on_refusal`, the caller runs the pass again
+with the refusal `known`; the ruleset is then passed over, and the event emitted in its place.
 """
 
 from __future__ import annotations
@@ -12,12 +15,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from penstock.engine.context import MAX_EVENTS, Context
-from penstock.engine.document import Ruleset
+from penstock.engine.compiled import Ruleset
+from penstock.engine.context import MAX_DEPTH, MAX_EVENTS, Context
 from penstock.engine.inbox import Event
-from penstock.engine.traces import fragment
+from penstock.engine.traces import Ran, shared_part, trace_part
 from penstock.errors import Refusal, invariant
 from penstock.passes import Pass
 
@@ -27,38 +30,61 @@ Decide = Callable[[list[Any]], Awaitable[list[Any]]]
 
 
 class Asking(Generic[AskT, AnswerT]):
-    """Gathers what groups ask until none is running, so that all is decided together."""
+    """Runs groups side by side, and gathers what they ask, so that all is decided together."""
 
     def __init__(self, decide: Callable[[list[AskT]], Awaitable[list[AnswerT]]]) -> None:
         self._decide = decide
         self._running = 0
+        self._tasks: list[asyncio.Task[None]] = []
         self._waiting: list[tuple[Sequence[AskT], asyncio.Future[list[AnswerT]]]] = []
         self._idle = asyncio.Event()
         self.has_decided = False
 
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether a group waits for an answer."""
+        return bool(self._waiting)
+
     async def ask(self, asks: Sequence[AskT]) -> list[AnswerT]:
-        """Wait until every group of the wave asked or ended; return the answers to these asks."""
+        """Wait until every group asked or ended; return the answers to these asks."""
         future: asyncio.Future[list[AnswerT]] = asyncio.get_running_loop().create_future()
         self._waiting.append((asks, future))
         self._left()
         return await future
 
     async def run(self, groups: Sequence[Awaitable[None]]) -> None:
-        """Run the groups of a wave to their ends, deciding once when all of them wait."""
-        self._running = len(groups)
-        self._idle.clear()
-        tasks = [asyncio.ensure_future(self._one(group)) for group in groups]
-        try:
-            while self._running or self._waiting:
-                await self._idle.wait()
-                self._idle.clear()
-                if self._waiting:
-                    await self._decide_waiting()
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        """Run more groups until each has ended or waits for an answer; raises what one raised."""
+        self._running += len(groups)
+        self._tasks += [asyncio.ensure_future(self._one(group)) for group in groups]
+        await self._until_idle()
+
+    async def decide(self) -> None:
+        """Decide what was asked, and run those who asked on, until each has ended."""
+        invariant(not self.has_decided, "stock was asked twice in one pass")
+        self.has_decided = True
+        waiting, self._waiting = self._waiting, []
+        answers = await self._decide([ask for asks, _ in waiting for ask in asks])
+        self._running += len(waiting)
+        start = 0
+        for asks, future in waiting:
+            future.set_result(answers[start : start + len(asks)])
+            start += len(asks)
+        await self._until_idle()
+
+    async def close(self) -> None:
+        """Cancel what still runs: the pass has failed."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _until_idle(self) -> None:
+        if self._running:
+            self._idle.clear()
+            await self._idle.wait()
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        self._tasks = [task for task in self._tasks if not task.done()]
 
     async def _one(self, group: Awaitable[None]) -> None:
         try:
@@ -71,52 +97,60 @@ class Asking(Generic[AskT, AnswerT]):
         if self._running == 0:
             self._idle.set()
 
-    async def _decide_waiting(self) -> None:
-        invariant(not self.has_decided, "stock was asked twice in one pass")
-        self.has_decided = True
-        waiting, self._waiting = self._waiting, []
-        answers = await self._decide([ask for asks, _ in waiting for ask in asks])
-        self._running = len(waiting)
-        start = 0
-        for asks, future in waiting:
-            future.set_result(answers[start : start + len(asks)])
-            start += len(asks)
+
+class Group(NamedTuple):
+    """Contexts that met the same event in the same status and matched the same rulesets."""
+
+    event: str
+    matched: tuple[Ruleset, ...]
+    not_met: tuple[str, ...]
+    contexts: list[Context]
 
 
 async def run_events(tx: Pass, contexts: Sequence[Context], decide: Decide) -> None:
-    """Run every queued event of the contexts, in waves. Sets `tx.ask` for the rules.
+    """Run every queued event of the contexts. Sets `tx.ask` for the rules.
 
     A refused context is left as it is, with its `refusal`. What asks after the decision is not
     decided here: it is in `deferred` or `to_post`.
     """
     asking: Asking[Any, Any] = Asking(decide)
     tx.ask = asking.ask
-    wave = [context for context in contexts if context.queue]
-    while wave:
-        groups = _groups(wave, has_decided=asking.has_decided)
-        await asking.run([_run_group(tx, *group) for group in groups])
-        wave = [context for context in contexts if context.queue and context.refusal is None]
+    try:
+        while True:
+            ready = [one for one in contexts if one.queue and not one.is_busy and not one.refusal]
+            if ready:
+                groups = _groups(ready, has_decided=asking.has_decided)
+                await asking.run([_run_group(tx, group) for group in groups])
+            elif asking.is_waiting:
+                await asking.decide()
+            else:
+                return
+    finally:
+        await asking.close()
 
 
-def _groups(
-    wave: Sequence[Context], *, has_decided: bool
-) -> list[tuple[tuple[Ruleset, ...], list[Context]]]:
-    """Take the next event of each context and group contexts by the rulesets they match."""
-    groups: dict[tuple[Any, ...], tuple[tuple[Ruleset, ...], list[Context]]] = {}
-    for context in wave:
+def _groups(ready: Sequence[Context], *, has_decided: bool) -> list[Group]:
+    """Take the next event of each context and group contexts by what they match."""
+    groups: dict[tuple[Any, ...], Group] = {}
+    for context in ready:
         event = context.queue.popleft()
-        matched = _match(context, event)
+        matched, not_met = _match(context, event)
+        if context.refusal is not None:
+            continue
         if has_decided and any(ruleset.asks for ruleset in matched):
             _defer(context, event)
             continue
-        if context.refusal is None:
-            key = (context.workflow.id, event.name, *(id(ruleset) for ruleset in matched))
-            groups.setdefault(key, (matched, []))[1].append(context)
+        context.decided_events.append(event)
+        status = context.entity.status
+        key = (context.workflow.id, event.name, status, *map(id, matched), *not_met)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = Group(event.name, tuple(matched), tuple(not_met), [])
+        group.contexts.append(context)
     return list(groups.values())
 
 
 def _defer(context: Context, event: Event) -> None:
-    context.decided_events.remove(event)
     if event.id not in context.accepted_ids:
         context.to_post.append(event)
         return
@@ -124,52 +158,96 @@ def _defer(context: Context, event: Event) -> None:
     context.queue.clear()
 
 
-def _match(context: Context, event: Event) -> tuple[Ruleset, ...]:
-    context.event = event
-    if event.id in context.accepted_ids:
-        context.origin = event
-    context.run_count += 1
-    if context.run_count > MAX_EVENTS:
-        context.fail(
-            Refusal("too_many_events", f"More than {MAX_EVENTS} events in one pass: a loop?")
-        )
-        return ()
-    candidates = context.workflow.rulesets.get(event.name, ())
-    status = context.root.status
-    view: dict[str, Any] | None = None
+def _match(context: Context, event: Event) -> tuple[list[Ruleset], list[str]]:
+    """Return the rulesets that an event matches, and the names of those that were passed over.
+
+    An event that no ruleset names in this status is unhandled.
+    """
     matched: list[Ruleset] = []
-    for ruleset in candidates:
+    not_met: list[str] = []
+    context.run_count += 1
+    if context.run_count > MAX_EVENTS or event.depth > MAX_DEPTH:
+        message = f"More than {MAX_EVENTS} events, or {MAX_DEPTH} deep, in one pass: a loop?"
+        context.fail(Refusal("too_many_events", message, event=event.name))
+        return matched, not_met
+    workflow = context.meet(event)
+    if context.refusal is not None:
+        return matched, not_met
+    status = context.entity.status
+    for ruleset in workflow.rulesets.get(event.name, ()):
         if status not in ruleset.statuses:
             continue
         if ruleset.condition is not None:
-            view = view or context.view()
             try:
-                if not ruleset.condition.holds(view):
-                    continue
+                holds = ruleset.condition.holds(context.views)
             except Refusal as refusal:
                 context.fail(refusal)
-                return ()
-        matched.append(ruleset)
-    context.decided_events.append(event)
+                return matched, not_met
+            if not holds:
+                not_met.append(ruleset.name)
+                continue
+        refusal = _refused_before(context, ruleset)
+        if refusal is None:
+            matched.append(ruleset)
+        else:
+            not_met.append(f"{ruleset.name} (refused: {refusal.code})")
     if not matched:
-        context.unhandled.append(event)
-    return tuple(matched)
+        (context.passed_over if not_met else context.unhandled).append(event)
+    _take_emitted(context)
+    return matched, not_met
 
 
-async def _run_group(tx: Pass, rulesets: tuple[Ruleset, ...], contexts: Sequence[Context]) -> None:
-    befores = [context.root.status for context in contexts]
-    ran: list[tuple[str, list[tuple[str, float]]]] = []
+def _refused_before(context: Context, ruleset: Ruleset) -> Refusal | None:
+    """Return why this very match was refused in an earlier run, and emit `on_refusal` then."""
+    if ruleset.on_refusal is None:
+        return None
+    times = context.met[ruleset.name] = context.met.get(ruleset.name, 0) + 1
+    refusal = context.known.get((context.origin.id, ruleset.name, times))
+    if refusal is not None:
+        payload = {"code": refusal.code, "message": refusal.message, "ruleset": ruleset.name}
+        context.emit(ruleset.on_refusal, {**payload, "event": context.event.name})
+    return refusal
+
+
+def _take_emitted(context: Context) -> None:
+    """Queue what was emitted, in its order, before everything that waited."""
+    if context.emitted:
+        context.queue.extendleft(reversed(context.emitted))
+        context.emitted.clear()
+
+
+async def _run_group(tx: Pass, group: Group) -> None:
+    contexts = group.contexts
+    entities = [context.entity for context in contexts]
+    before = entities[0].status
+    marks = [(len(context.changes), len(context.to_post)) for context in contexts]
+    for context in contexts:
+        context.is_busy = True
+    ran: list[Ran] = []
     alive = contexts
-    for ruleset in rulesets:
+    for ruleset in group.matched:
         rules: list[tuple[str, float]] = []
         for name, rule in ruleset.rules:
             started = time.perf_counter()
             await rule.apply(tx, alive)
             rules.append((name, time.perf_counter() - started))
-            alive = [context for context in alive if context.refusal is None]
+            alive = _still_alive(alive, ruleset)
             if not alive:
                 break
-        ran.append((ruleset.name, rules))
-    shared = fragment(contexts[0], ran, len(contexts))
-    for context, before in zip(contexts, befores, strict=True):
-        context.fragments.append(f'{shared},"from":"{before}","to":"{context.root.status}"}}')
+        ran.append(Ran(ruleset, rules))
+    shared = shared_part(contexts[0].workflow, group.event, before, group.not_met, ran, len(contexts))
+    for context, entity, mark in zip(contexts, entities, marks, strict=True):
+        context.fragments.append(shared + trace_part(context, entity, *mark))
+        _take_emitted(context)
+        context.is_busy = False
+
+
+def _still_alive(contexts: list[Context], ruleset: Ruleset) -> list[Context]:
+    refused = [context for context in contexts if context.refusal is not None]
+    if not refused:
+        return contexts
+    if ruleset.on_refusal is not None:
+        for context in refused:
+            times = context.met.get(ruleset.name, 1)
+            context.refused_at = (context.origin.id, ruleset.name, times)
+    return [context for context in contexts if context.refusal is None]

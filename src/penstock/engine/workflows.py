@@ -1,87 +1,175 @@
-"""The workflows of an account: stored versions, and the compiled ones a process holds.
+"""The workflows of an account: stored versions, what is active, and the compiled ones.
 
-Owns table `workflow`. A version is immutable; the newest activated one of an entity's type serves
-new entities, and entities in flight stay with the version they began with.
+Owns tables `workflow` and `workflow_activation`. A version is immutable. The version activated last
+for an entity's type and channel serves new entities; a channel's own beats those above it, and the
+account's; a type's own beats `*`. Entities in flight stay with the version they began with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from typing import Any
 
 import msgspec
+import structlog
 
 from penstock.db import Queries, Tx
-from penstock.engine.document import Workflow, WorkflowDocument, compile_document, read_document
-from penstock.engine.rule import Rule
+from penstock.engine.compiled import Workflow, compile_document
+from penstock.engine.document import ANY, WorkflowDocument, read_document
+from penstock.engine.lint import refuse_wrong
+from penstock.engine.readable import Vocabulary
 from penstock.errors import Refusal
 
 SQL = Queries("penstock.engine", "engine.sql")
-SHIPPED = ("home_delivery",)
+_log = structlog.get_logger(__name__)
 
 
 class Workflows(msgspec.Struct, frozen=True):
-    """Compiled workflows: every version by id, and the active one by entity and type."""
+    """Compiled workflows: every version by id, the active ones, and those that do not compile.
+
+    `active` is by entity, type and channel id (None: the account's).
+    """
 
     by_id: Mapping[int, Workflow]
-    active: Mapping[tuple[str, str], Workflow]
+    active: Mapping[tuple[str, str, int | None], Workflow]
+    broken: Mapping[int, Refusal]
 
-    def for_order(self, channel_id: int, order_type: str) -> Workflow:
-        """Return the active workflow of an order type; refuses with `unknown_order_type`."""
-        workflow = self.active.get(("order", order_type))
+    def find(self, entity: str, kind: str, path: Sequence[int]) -> Workflow | None:
+        """Return the active workflow of an entity's type in a channel with the ones above it."""
+        for channel_id in (*path, None):
+            for one in (kind, ANY):
+                workflow = self.active.get((entity, one, channel_id))
+                if workflow is not None:
+                    return workflow
+        return None
+
+    def of(self, entity: str, kind: str, path: Sequence[int]) -> Workflow:
+        """Return the active workflow; refuses with `unknown_order_type` or `no_workflow`."""
+        workflow = self.find(entity, kind, path)
         if workflow is None:
-            known = ", ".join(sorted(kind for entity, kind in self.active if entity == "order"))
+            types = sorted({one[1] for one in self.active if one[0] == entity})
+            known = ", ".join(types) or "none"
             raise Refusal(
-                "unknown_order_type",
-                f"No workflow is active for orders of type {order_type!r}; there are: {known}.",
-                channel_id=channel_id,
+                "unknown_order_type" if entity == "order" else "no_workflow",
+                f"No workflow is active for {entity} of type {kind!r}; there are: {known}.",
+                entity=entity,
+                type=kind,
             )
         return workflow
 
+    def handles(self, entity: str) -> bool:
+        """Tell whether any workflow is active for a kind of entity."""
+        return any(one[0] == entity for one in self.active)
 
-async def load_workflows(tx: Tx, rules: Mapping[str, type[Rule]]) -> Workflows:
-    """Load and compile every version; the last activated one of each type is active."""
+
+class Stored(msgspec.Struct):
+    """What came of storing a document: its id, and whether it is new or was active already."""
+
+    id: int
+    is_new: bool
+    was_active: bool
+
+
+async def load_workflows(tx: Tx, vocabulary: Vocabulary) -> Workflows:
+    """Load and compile every version. One that does not compile (a pack is gone) is set apart."""
     by_id: dict[int, Workflow] = {}
-    active: dict[tuple[str, str], Workflow] = {}
-    for row in await tx.fetch(SQL.active_workflows):
-        document = msgspec.convert(row[6], WorkflowDocument)
-        by_id[row[0]] = workflow = compile_document(document, row[0], rules)
-        if row[7] is not None:
-            active[(workflow.entity, workflow.type)] = workflow
-    return Workflows(by_id, active)
+    broken: dict[int, Refusal] = {}
+    for workflow_id, stored in await tx.fetch(SQL.workflow_documents):
+        try:
+            document = msgspec.convert(stored, WorkflowDocument)
+            by_id[workflow_id] = compile_document(document, workflow_id, vocabulary)
+        except (Refusal, msgspec.ValidationError) as error:
+            refusal = error if isinstance(error, Refusal) else _invalid(error)
+            broken[workflow_id] = refusal
+            _log.error("workflow does not compile", workflow_id=workflow_id, error=str(error))
+    active: dict[tuple[str, str, int | None], Workflow] = {}
+    for entity, kind, channel_id, workflow_id in await tx.fetch(SQL.active_workflows):
+        if workflow_id in by_id:
+            active[entity, kind, channel_id] = by_id[workflow_id]
+    return Workflows(by_id, active, broken)
 
 
-async def put_workflow(tx: Tx, text: str, rules: Mapping[str, type[Rule]]) -> bool:
-    """Check, store and activate a document; False if that version was there already.
+def _invalid(error: Exception) -> Refusal:
+    return Refusal("invalid_document", str(error))
 
-    Refuses `workflow_version_taken` if it was there with other contents: versions are immutable.
+
+async def store_document(
+    tx: Tx, text: str, vocabulary: Vocabulary, pack: str | None = None
+) -> tuple[WorkflowDocument, Stored]:
+    """Check and store a document as an immutable version; storing the same again changes nothing.
+
+    Refuses what `read_document` and lint refuse, `workflow_version_taken` where that version is
+    there with other contents, and `unknown_channel`.
     """
     document = read_document(text)
-    compile_document(document, 0, rules)
-    row = await tx.fetch_one(
-        SQL.insert_workflow,
-        (
-            document.name,
-            document.version,
-            document.entity,
-            document.type,
-            msgspec.json.encode(document).decode(),
-        ),
-    )
+    refuse_wrong(document, vocabulary)
+    channel_id = await _channel_id(tx, document)
+    encoded = msgspec.json.encode(document).decode()
+    values = (document.name, document.version, document.entity, document.type, channel_id)
+    row = await tx.fetch_one(SQL.insert_workflow, (*values, encoded, pack))
     if row is not None:
         await tx.execute(SQL.bump_workflow)
-        return True
-    stored = await tx.fetch(SQL.document_of_version, (document.name, document.version))
-    if stored and msgspec.convert(stored[0][0], WorkflowDocument) != document:
+        return document, Stored(row[0], is_new=True, was_active=False)
+    workflow_id, stored, is_active = await _stored(tx, document.name, document.version)
+    if msgspec.convert(stored, WorkflowDocument) != document:
         raise Refusal(
             "workflow_version_taken",
             f"Version {document.version} of {document.name} is there already, with other contents: "
             "give the new one a higher version.",
         )
-    return False
+    return document, Stored(workflow_id, is_new=False, was_active=is_active)
+
+
+async def _channel_id(tx: Tx, document: WorkflowDocument) -> int | None:
+    if document.channel is None:
+        return None
+    row = await tx.fetch_one(SQL.channel_of_ref, (document.channel,))
+    if row is None:
+        raise Refusal("unknown_channel", f"There is no channel {document.channel!r}.")
+    return int(row[0])
+
+
+async def _stored(tx: Tx, name: str, version: int) -> tuple[int, Any, bool]:
+    row = await tx.fetch_one(SQL.document_of_version, (name, version))
+    if row is None:
+        raise Refusal(
+            "unknown_workflow", f"There is no version {version} of a workflow {name!r}.", name=name
+        )
+    return row[0], row[1], row[2]
+
+
+async def activate(tx: Tx, name: str, version: int, reason: str = "") -> bool:
+    """Have a stored version serve new entities; False if it does already. Refuses `unknown_workflow`.
+
+    The version has to compile with the rules that are installed now: the caller lints it before.
+    """
+    workflow_id, _, is_active = await _stored(tx, name, version)
+    if is_active:
+        return False
+    await tx.execute(SQL.activate_workflow, (reason, workflow_id))
+    await tx.execute(SQL.bump_workflow)
+    return True
+
+
+async def put_workflow(
+    tx: Tx, text: str, vocabulary: Vocabulary, pack: str | None = None
+) -> bool:
+    """Store and activate a document; False if that version was active already."""
+    document, _ = await store_document(tx, text, vocabulary, pack)
+    return await activate(tx, document.name, document.version)
+
+
+async def put_shipped(tx: Tx, vocabulary: Vocabulary) -> None:
+    """Store the documents that come with Penstock; activate those of which no version is there."""
+    for text in shipped_documents():
+        document, stored = await store_document(tx, text, vocabulary)
+        if stored.is_new and not await tx.fetch(SQL.active_of_name, (document.name,)):
+            await activate(tx, document.name, document.version, "comes with Penstock")
 
 
 def shipped_documents() -> list[str]:
-    """Return the texts of the workflow documents that come with Penstock."""
+    """Return the texts of the workflow documents that come with Penstock, by name."""
     folder = resources.files("penstock.workflows")
-    return [folder.joinpath(f"{name}.yaml").read_text("utf-8") for name in SHIPPED]
+    files = sorted(one.name for one in folder.iterdir() if one.name.endswith(".yaml"))
+    return [folder.joinpath(name).read_text("utf-8") for name in files]

@@ -1,15 +1,18 @@
 """A fulfilment in words: origin, destination, demand, lines, status.
 
-Pure. Statuses: `created` (reserved, not handed over yet), `awaiting_pick` (released to its
-location), `shipped`, `rejected` (the location will not do it), `cancelled`. Until it is shipped
-its stock is reserved; rejected and cancelled ones hold nothing.
+Pure. Statuses that rules know: `created` (reserved, not handed over yet), `awaiting_pick` (released
+to its location), `shipped` or `collected`, `rejected` (the location will not do it), `cancelled`; its
+workflow may have more in between. Until it ends its stock is reserved; rejected and cancelled ones
+hold nothing.
 """
 
 from datetime import date, datetime
+from typing import Any, ClassVar
 
 import msgspec
 
-OPEN = frozenset({"created", "awaiting_pick"})
+# What rules make of a fulfilment; a workflow may have any other statuses before these.
+ENDED = frozenset({"shipped", "collected", "rejected", "cancelled"})
 ENDED_WITHOUT = frozenset({"rejected", "cancelled"})
 
 
@@ -43,7 +46,51 @@ class Fulfilment(msgspec.Struct, gc=False):
     weight_g: int = 0
     released_at: datetime | None = None
     is_new: bool = True
+    workflow_id: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return what kind of entity it is."""
+        return "fulfilment"
 
     def is_open(self) -> bool:
         """Tell whether the location has it still before it."""
-        return self.status in OPEN
+        return self.status not in ENDED
+
+    def view(self) -> dict[str, Any]:
+        """Return what expressions may read of the fulfilment (`FulfilmentView`)."""
+        return {
+            "id": self.id,
+            "status": self.status,
+            "type": self.service,
+            "service": self.service,
+            "origin_id": self.origin_id,
+            "ordinal": self.ordinal,
+            "qty": sum(line.qty for line in self.lines),
+            "line_count": len(self.lines),
+            "cost_minor": self.cost_minor,
+            "distance_m": self.distance_m,
+            "weight_g": self.weight_g,
+        }
+
+
+class FulfilmentView(msgspec.Struct):
+    """What expressions may read of a fulfilment: weight in g, distance in m, cost in minor units.
+
+    `needed` are the statuses that rules move it to: its workflow has to declare them.
+    """
+
+    root: ClassVar[str | None] = "order"
+    needed: ClassVar[tuple[str, ...]] = ("created", "awaiting_pick", "rejected", "cancelled")
+
+    id: str
+    status: str
+    type: str
+    service: str
+    origin_id: int
+    ordinal: int
+    qty: int
+    line_count: int
+    cost_minor: int
+    distance_m: int
+    weight_g: int

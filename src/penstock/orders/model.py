@@ -1,4 +1,4 @@
-"""An order in words: the tree order → choice → line, its counters, and how status rolls up.
+"""An order in words: the tree order → choice → line, its counters, and how progress rolls up.
 
 Pure. Counters on a line are current and count the customer's leg only:
 `qty = allocated + unsourced + shipped + cancelled` at every instant. An order is the root: it
@@ -6,7 +6,7 @@ guards its tree, and gives the `seq` of its events.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -63,11 +63,54 @@ class Choice(msgspec.Struct, gc=False):
     ship_complete: bool = False
     max_parcels: int | None = None
     promised_at: datetime | None = None
+    workflow_id: int | None = None
+    status: str = ""
+    is_new: bool = True
 
     @property
-    def status(self) -> str:
-        """Return the choice's status, rolled up from its lines."""
+    def kind(self) -> str:
+        """Return what kind of entity it is."""
+        return "choice"
+
+    @property
+    def progress(self) -> str:
+        """Return how far its lines are, rolled up; `status` is that of a workflow of its own."""
         return rolled_up(*totals(self.lines))
+
+    def view(self) -> dict[str, Any]:
+        """Return what expressions may read of the choice (`ChoiceView`)."""
+        qty, allocated, unsourced, shipped, cancelled = totals(self.lines)
+        return {
+            "id": self.id,
+            "status": self.status,
+            "progress": self.progress,
+            "type": self.service,
+            "service": self.service,
+            "ship_complete": self.ship_complete,
+            "qty": qty,
+            "qty_allocated": allocated,
+            "qty_unsourced": unsourced,
+            "qty_shipped": shipped,
+            "qty_cancelled": cancelled,
+        }
+
+
+class ChoiceView(msgspec.Struct):
+    """What expressions may read of a fulfilment choice."""
+
+    root: ClassVar[str | None] = "order"
+
+    id: str
+    status: str
+    progress: str
+    type: str
+    service: str
+    ship_complete: bool
+    qty: int
+    qty_allocated: int
+    qty_unsourced: int
+    qty_shipped: int
+    qty_cancelled: int
 
 
 class Hold(msgspec.Struct, gc=False):
@@ -108,7 +151,18 @@ class Order(msgspec.Struct):
     fulfilments: list[Any] = []
     reservations: list[Any] = []
     is_new: bool = True
-    facts: dict[str, Any] = {}
+    customer: dict[str, Any] = {}
+    channel: dict[str, Any] = {}
+    asks_hold: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Return what kind of entity it is."""
+        return "order"
+
+    def subjects(self) -> list[Any]:
+        """Return the entities inside the order that may have a workflow."""
+        return [*self.choices, *self.fulfilments]
 
     def lines(self) -> list[Line]:
         """Return every line of every choice."""
@@ -121,25 +175,53 @@ class Order(msgspec.Struct):
         return [hold for hold in self.holds if hold.cleared_at is None]
 
     def view(self) -> dict[str, Any]:
-        """Return what conditions may read of the order."""
+        """Return what expressions may read of the order (`OrderView`)."""
         lines = self.lines()
         qty, allocated, unsourced, shipped, cancelled = totals(lines)
+        holds = tuple(hold.kind for hold in self.open_holds()) if self.holds else ()
         return {
+            "id": self.id,
             "status": self.status,
             "type": self.type,
             "ref": self.ref,
             "currency": self.currency,
             "total_minor": self.total_minor,
+            "line_count": len(lines),
             "qty": qty,
             "qty_allocated": allocated,
             "qty_unsourced": unsourced,
             "qty_shipped": shipped,
             "qty_cancelled": cancelled,
             "qty_stocked_open": stocked_open(lines),
-            "hold_count": len(self.open_holds()) if self.holds else 0,
+            "fulfilment_count": len(self.fulfilments),
+            "holds": holds,
+            "hold_count": len(holds),
+            "asks_hold": self.asks_hold,
             "attributes": self.attributes,
-            **self.facts,
         }
+
+
+class OrderView(msgspec.Struct):
+    """What expressions may read of an order. Amounts are in minor units of its currency."""
+
+    id: str
+    status: str
+    type: str
+    ref: str
+    currency: str
+    total_minor: int
+    line_count: int
+    qty: int
+    qty_allocated: int
+    qty_unsourced: int
+    qty_shipped: int
+    qty_cancelled: int
+    qty_stocked_open: int
+    fulfilment_count: int
+    holds: list[str]
+    hold_count: int
+    asks_hold: bool
+    attributes: dict[str, Any]
 
 
 def stocked_open(lines: list[Line]) -> int:
