@@ -30,7 +30,7 @@ from penstock.ids import new_id
 from penstock.inventory.counts import Counts, microseconds, set_stock
 from penstock.network.profiles import put_profile
 from penstock.orders.intake import DestinationInput, LineInput, OrderInput
-from penstock.rules.take import NewOrder, OrderEvent
+from penstock.rules.take import NewOrder, RootEvent
 from penstock.rules.work import run_due
 
 PATIENCE_S = 30.0
@@ -145,11 +145,21 @@ async def place(account: Account, *orders: OrderInput, wait: bool = True) -> lis
     return [answered(result) for result in await account.grouping.submit(items)]
 
 
+def event_for(
+    order_id: str, name: str, payload: dict[str, Any], key: str | None = None
+) -> RootEvent:
+    """Return an event for an order, or for the fulfilment that `fulfilment_id` names."""
+    event = RootEvent(order_id, name, payload, key)
+    if name.startswith("fulfilment."):
+        event.entity, event.entity_id = "fulfilment", payload["fulfilment_id"]
+    return event
+
+
 async def tell(
     account: Account, order_id: str, name: str, key: str | None = None, **payload: Any
 ) -> Any:
-    """Send an event to an order; returns its document or the refusal."""
-    (result,) = await account.grouping.submit([OrderEvent(order_id, name, payload, key)])
+    """Send an event to an order, or its fulfilment in the payload; returns document or refusal."""
+    (result,) = await account.grouping.submit([event_for(order_id, name, payload, key)])
     return result if isinstance(result, Refusal) else answered(result)
 
 

@@ -25,8 +25,8 @@ from penstock.availability.index import Index
 from penstock.clock import Clock, SystemClock
 from penstock.config import Config
 from penstock.db import Connection, Database, Tx
-from penstock.engine.rule import load_rules
-from penstock.engine.workflows import put_workflow, shipped_documents
+from penstock.engine.readable import load_vocabulary
+from penstock.engine.workflows import put_shipped
 from penstock.errors import PenstockError
 from penstock.events.partitions import make_partitions
 from penstock.events.sequencer import Sequencer
@@ -161,9 +161,7 @@ def _stop_process_if_broken(task: asyncio.Task[None]) -> None:
 async def _prepare(tx: Tx) -> None:
     """Make partitions ahead, and store the workflows that come with Penstock where they lack."""
     await _make_partitions(tx)
-    rules = load_rules()
-    for text in shipped_documents():
-        await put_workflow(tx, text, rules)
+    await put_shipped(tx, load_vocabulary())
 
 
 async def _watch_capacity(knowledge: Knowledge, stop: asyncio.Event) -> None:

@@ -30,7 +30,7 @@ from penstock.inventory.counts import (
     set_stock,
 )
 from penstock.passes import Pass
-from penstock.rules.take import NewOrder, OrderEvent
+from penstock.rules.take import NewOrder, RootEvent
 
 Outcomes = NDArray[np.int8]
 POSITIONS = 100_000
@@ -110,7 +110,7 @@ async def _order_until(account: Account, feeding: asyncio.Task[object], name: st
         asked = order(f"{name}-{n}", (f"P{1 + n % 60}", 1), (f"P{1 + (n * 7 + 1) % 60}", 1))
         document = answered((await account.grouping.submit([NewOrder(asked)]))[0])
         if n % 3 == 0:
-            event = OrderEvent(document["id"], "order.cancellation_requested", {})
+            event = RootEvent(document["id"], "order.cancellation_requested", {})
             answered((await account.grouping.submit([event]))[0])
         n += 1
     return n

@@ -21,6 +21,7 @@ from tests.shop import (
     assert_index_equals_database,
     count,
     counters,
+    event_for,
     opened,
     order,
     place,
@@ -36,7 +37,7 @@ from penstock.ids import new_id
 from penstock.inventory.counts import adjust_stock
 from penstock.inventory.model import Adjustment
 from penstock.passes import Pass
-from penstock.rules.take import NewOrder, OrderEvent
+from penstock.rules.take import NewOrder, RootEvent
 
 MOST_STEPS = 150
 HOW: tuple[How, ...] = ("answer lost", "terminated")
@@ -61,8 +62,8 @@ async def _take_all_kinds(plain: Account, faulty: Account, ref: str) -> None:
     items = [
         NewOrder(order(f"{ref}-new", ("P1", 3), ("P2", 1)), key=ref),
         NewOrder(order(f"{ref}-later", ("P2", 1)), wait=False),
-        OrderEvent(doomed["id"], "order.cancellation_requested", {"reason": "test"}),
-        OrderEvent(leaving["id"], "fulfilment.shipped", shipped, key=f"{ref}-ship"),
+        RootEvent(doomed["id"], "order.cancellation_requested", {"reason": "test"}),
+        event_for(leaving["id"], "fulfilment.shipped", shipped, key=f"{ref}-ship"),
     ]
     documents = [answered(result) for result in await faulty.grouping.submit(items)]
     statuses = [document["status"] for document in documents]

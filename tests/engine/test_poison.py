@@ -29,8 +29,8 @@ from tests.shop import (
 from penstock.app import Account
 from penstock.engine.document import read_document
 from penstock.engine.inbox import Event, post
-from penstock.engine.rule import load_rules
-from penstock.engine.workflows import put_workflow, shipped_documents
+from penstock.engine.readable import load_vocabulary
+from penstock.engine.workflows import put_workflow, shipped_document
 from penstock.errors import Refusal
 from penstock.orders.intake import OrderInput
 from penstock.rules.take import NewOrder
@@ -51,7 +51,7 @@ def lent(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 
 async def _put_workflow(lent: Shop) -> None:
     """Store the shipped workflow with a rule that goes wrong before and after stock is asked."""
-    document: Any = msgspec.to_builtins(read_document(shipped_documents()[0]))
+    document: Any = msgspec.to_builtins(read_document(shipped_document("home_delivery")))
     document |= {"name": "poisoned", "type": "poisoned"}
     rulesets: list[Any] = document["rulesets"]
     route = next(ruleset for ruleset in rulesets if ruleset["name"] == "route")
@@ -62,7 +62,7 @@ async def _put_workflow(lent: Shop) -> None:
     rulesets.append(tasted | {"rules": [{"poison": {"on": "taste"}}]})
     text = msgspec.json.encode(document).decode()
     async with opened(lent) as account:
-        put = account.database.run(lent.schema, lambda tx: put_workflow(tx, text, load_rules()))
+        put = account.database.run(lent.schema, lambda tx: put_workflow(tx, text, load_vocabulary()))
         assert await put
 
 

@@ -25,7 +25,7 @@ from tests.shop import (
 
 from penstock.errors import Refusal
 from penstock.orders.intake import ChargeInput, DestinationInput, LineInput
-from penstock.rules.take import NewOrder, OrderEvent
+from penstock.rules.take import NewOrder, RootEvent
 
 CANCEL = "order.cancellation_requested"
 
@@ -181,7 +181,7 @@ def test_a_cancellation_of_a_part_sent_again_under_its_key_cancels_once(lent: Sh
             await count(one, ("P1", "L1", 10))
             (placed,) = await place(one, order("a", ("P1", 9)))
             part = {"lines": [{"ref": "1", "qty": 2}]}
-            event = [OrderEvent(placed["id"], CANCEL, part, key="k") for _ in range(6)]
+            event = [RootEvent(placed["id"], CANCEL, part, key="k") for _ in range(6)]
             answers = await asyncio.gather(
                 one.grouping.submit(event[:2]),
                 other.grouping.submit(event[2:4]),
@@ -208,7 +208,7 @@ def test_events_of_one_order_that_arrive_together_are_each_decided_in_turn(lent:
                 {"ref": "x"},
                 {"ref": "1", "qty": 3},
             ]
-            items = [OrderEvent(placed["id"], CANCEL, {"lines": [line]}) for line in asked]
+            items = [RootEvent(placed["id"], CANCEL, {"lines": [line]}) for line in asked]
             first, unknown, second = await one.grouping.submit(items)
             assert counters(answered(first)) == (7, 0, 0, 2)
             assert code(unknown) == "unknown_line"
@@ -246,8 +246,8 @@ def test_an_event_for_an_order_that_is_not_there_is_refused_alone(lent: Shop) ->
             (placed,) = await place(one, order("a", ("P1", 1), destination=BATH))
             missing, done = await one.grouping.submit(
                 [
-                    OrderEvent("00000000-0000-7000-8000-000000000001", CANCEL, {}),
-                    OrderEvent(placed["id"], CANCEL, {}),
+                    RootEvent("00000000-0000-7000-8000-000000000001", CANCEL, {}),
+                    RootEvent(placed["id"], CANCEL, {}),
                 ]
             )
             assert code(missing) == "unknown_order"

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import psycopg
-from tests.shop import Shop, count, order
+from tests.shop import Shop, count, event_for, order
 from tests.sim.ledger import Ledger
 
 from penstock.app import Account
@@ -22,7 +22,7 @@ from penstock.inventory.model import Adjustment
 from penstock.network.commands import switch_locations
 from penstock.network.model import SwitchInput
 from penstock.orders.intake import HoldInput, OrderInput
-from penstock.rules.take import NewOrder, OrderEvent, Work
+from penstock.rules.take import NewOrder, Work
 
 ADJUSTED = [f"P{n}" for n in range(1, 13)]
 COUNTED = [f"P{n}" for n in range(13, 21)]
@@ -100,7 +100,7 @@ class Client:
         self.ledger.take(document)
 
     async def _tell(self, order_id: str, name: str, **payload: Any) -> Any:
-        document = await self._send(OrderEvent(order_id, name, payload))
+        document = await self._send(event_for(order_id, name, payload))
         if document is not None:
             self.ledger.documents[order_id] = document
             self.ledger.said[name] += 1

@@ -47,7 +47,7 @@ def test_a_rejected_fulfilment_is_sourced_again_without_its_location(lent: Shop)
             assert locations_of(done, "awaiting_pick") == ["L2"]
             assert stock_of(lent, "P1") == {"L1": (9, 0), "L2": (2, 2)}
             again = await tell(account, placed["id"], REJECTED, fulfilment_id=first["id"])
-            assert (type(again), again.code) == (Refusal, "fulfilment_not_open")
+            assert (type(again), again.code) == (Refusal, "not_allowed_in_status")
             nowhere = await tell(account, placed["id"], REJECTED, fulfilment_id=placed["id"])
             assert (type(nowhere), nowhere.code) == (Refusal, "unknown_fulfilment")
             assert stock_of(lent, "P1") == {"L1": (9, 0), "L2": (2, 2)}

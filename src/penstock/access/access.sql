@@ -48,3 +48,7 @@ SELECT ref, is_new FROM changed
 -- name: bump_channel
 -- Tells every process that channels changed.
 UPDATE revision SET value = value + 1 WHERE name = 'channel'
+
+-- name: settings
+-- Every setting of the account.
+SELECT name, value FROM setting ORDER BY name

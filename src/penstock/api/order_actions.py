@@ -19,7 +19,7 @@ from penstock.db import Tx, uuid_array
 from penstock.errors import Refusal
 from penstock.fulfilment.store import SQL
 from penstock.ids import parse_id
-from penstock.rules.take import OrderEvent
+from penstock.rules.take import RootEvent
 
 MAX_LINES = 1_000
 MAX_TEXT = 500
@@ -89,9 +89,8 @@ async def reject_fulfilment(served: Served, fulfilment_id: str, request: Request
     Refuses with `unknown_fulfilment`, `fulfilment_not_open`.
     """
     reason = _body(_reason, request).reason
-    payload = {"fulfilment_id": parse_id(fulfilment_id), "reason": reason}
-    order_id = await _order_of(served, payload["fulfilment_id"])
-    return await _decide(served, order_id, "fulfilment.rejected", payload, request)
+    payload = {"reason": reason}
+    return await _decide_fulfilment(served, fulfilment_id, "fulfilment.rejected", payload, request)
 
 
 async def ship_fulfilment(served: Served, fulfilment_id: str, request: Request) -> Reply:
@@ -99,9 +98,7 @@ async def ship_fulfilment(served: Served, fulfilment_id: str, request: Request) 
 
     Refuses with `unknown_fulfilment`, `fulfilment_not_open`.
     """
-    payload = {"fulfilment_id": parse_id(fulfilment_id)}
-    order_id = await _order_of(served, payload["fulfilment_id"])
-    return await _decide(served, order_id, "fulfilment.shipped", payload, request)
+    return await _decide_fulfilment(served, fulfilment_id, "fulfilment.shipped", {}, request)
 
 
 def _body(decoder: msgspec.json.Decoder[T], request: Request) -> T:
@@ -121,10 +118,23 @@ async def _order_of(served: Served, fulfilment_id: str) -> str:
     return rows[0][1]
 
 
+async def _decide_fulfilment(
+    served: Served, fulfilment_id: str, name: str, payload: dict[str, Any], request: Request
+) -> Reply:
+    fulfilment_id = parse_id(fulfilment_id)
+    order_id = await _order_of(served, fulfilment_id)
+    key = idempotency_key(request.headers)
+    event = RootEvent(order_id, name, payload, key, entity="fulfilment", entity_id=fulfilment_id)
+    return await _submit(served, event)
+
+
 async def _decide(
     served: Served, order_id: str, name: str, payload: dict[str, Any], request: Request
 ) -> Reply:
     key = idempotency_key(request.headers)
-    event = OrderEvent(parse_id(order_id), name, payload, key)
+    return await _submit(served, RootEvent(parse_id(order_id), name, payload, key))
+
+
+async def _submit(served: Served, event: RootEvent) -> Reply:
     result = (await served.grouping.submit([event]))[0]
     return refused(result) if isinstance(result, Refusal) else Reply(HTTPStatus.OK, result)

@@ -19,7 +19,7 @@ from penstock.errors import Refusal
 from penstock.ids import parse_id
 from penstock.orders.store import SQL
 from penstock.rules.documents import order_document
-from penstock.rules.execute import load_trees
+from penstock.rules.roots import load_trees
 from penstock.rules.take import unknown_order
 
 _ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"

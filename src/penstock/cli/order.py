@@ -46,7 +46,7 @@ def show(
 ) -> None:
     """Show an order with its lines and fulfilments as they are now."""
     from penstock.rules.documents import order_document
-    from penstock.rules.execute import load_trees
+    from penstock.rules.roots import load_trees
     from penstock.rules.take import unknown_order
 
     async def work(opened: Account) -> Any:
@@ -86,8 +86,7 @@ def ship(fulfilment: Fulfilment, account: AccountName = None, as_json: AsJson = 
 
     async def work(opened: Account) -> Any:
         order_id = await _order_of(opened, fulfilment)
-        payload = {"fulfilment_id": fulfilment}
-        return await _decide(opened, order_id, "fulfilment.shipped", payload)
+        return await _decide(opened, order_id, "fulfilment.shipped", {}, fulfilment)
 
     _show(run_with_account(read_settings(account=account), work), as_json=as_json)
 
@@ -103,8 +102,8 @@ def reject(
 
     async def work(opened: Account) -> Any:
         order_id = await _order_of(opened, fulfilment)
-        payload = {"fulfilment_id": fulfilment, "reason": reason}
-        return await _decide(opened, order_id, "fulfilment.rejected", payload)
+        payload = {"reason": reason}
+        return await _decide(opened, order_id, "fulfilment.rejected", payload, fulfilment)
 
     _show(run_with_account(read_settings(account=account), work), as_json=as_json)
 
@@ -158,10 +157,20 @@ async def _explanations(opened: Account, order: model.Order) -> list[str]:
     return [" ".join(in_sentences(with_refs(row[1], location_ref, skus))) for row in rows]
 
 
-async def _decide(opened: Account, order_id: str, event: str, payload: dict[str, Any]) -> Any:
-    from penstock.rules.take import OrderEvent
+async def _decide(
+    opened: Account,
+    order_id: str,
+    name: str,
+    payload: dict[str, Any],
+    fulfilment: str | None = None,
+) -> Any:
+    from penstock.ids import parse_id
+    from penstock.rules.take import RootEvent
 
-    result = (await opened.grouping.submit([OrderEvent(order_id, event, payload)]))[0]
+    event = RootEvent(order_id, name, payload)
+    if fulfilment is not None:
+        event.entity, event.entity_id = "fulfilment", parse_id(fulfilment)
+    result = (await opened.grouping.submit([event]))[0]
     if isinstance(result, Refusal):
         raise result
     return msgspec.json.decode(result)

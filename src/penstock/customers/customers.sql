@@ -1,6 +1,6 @@
 -- name: find_customers
--- Ids and tiers by ref. Index: customer_ref_unique.
-SELECT ref, id, tier FROM unnest(%s::text[]) AS u (ref) JOIN customer USING (ref)
+-- Ids, and what expressions may read, by ref. Index: customer_ref_unique.
+SELECT ref, id, tier, attributes FROM unnest(%s::text[]) AS u (ref) JOIN customer USING (ref)
 
 -- name: upsert_customers
 -- Makes or changes customers, with an id each for new ones; says which are new. Unchanged ones are
@@ -24,3 +24,7 @@ WITH changed AS (
         address = excluded.address, attributes = excluded.attributes
 )
 SELECT ref, is_new FROM changed
+
+-- name: customers_of_ids
+-- What expressions may read of customers. Index: customer_pkey.
+SELECT id, ref, tier, attributes FROM customer WHERE id = ANY(%s::uuid[])

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-from penstock.db import Queries, Tx
+from penstock.db import Queries, Tx, uuid_array
 
 SQL = Queries("penstock.customers", "customers.sql")
 
 
-async def find_customers(tx: Tx, refs: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return (id, tier) of customers by ref; unknown refs are left out."""
+class Customer(NamedTuple):
+    """A customer's id, and what expressions may read."""
+
+    id: str
+    view: dict[str, Any]
+
+
+NOBODY: dict[str, Any] = {"ref": "", "tier": "standard", "attributes": {}}
+
+
+async def find_customers(tx: Tx, refs: Iterable[str]) -> dict[str, Customer]:
+    """Return customers by ref; unknown refs are left out."""
     storable = [ref for ref in refs if "\0" not in ref]
     if not storable:
         return {}
     rows = await tx.fetch(SQL.find_customers, (storable,))
-    return {row[0]: (row[1], row[2]) for row in rows}
+    return {ref: Customer(key, _view(ref, *rest)) for ref, key, *rest in rows}
+
+
+async def views_of_customers(tx: Tx, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return what expressions may read of customers, by id."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    rows = await tx.fetch(SQL.customers_of_ids, (uuid_array(wanted),))
+    return {key: _view(ref, *rest) for key, ref, *rest in rows}
+
+
+def _view(ref: str, tier: str, attributes: dict[str, Any]) -> dict[str, Any]:
+    return {"ref": ref, "tier": tier, "attributes": attributes}

@@ -69,6 +69,7 @@ class Context:
 
     __slots__ = (
         "accepted_ids",
+        "cancelled",
         "changes",
         "decided_events",
         "deferred",
@@ -118,6 +119,7 @@ class Context:
         self.emitted: list[Event] = []
         self.changes: list[Change] = []
         self.to_post: list[Event] = []
+        self.cancelled: list[tuple[str, str, str]] = []
         self.jobs: list[Job] = []
         self.notes: list[tuple[str, str, str, str]] = []
         self.decided_events: list[Event] = []
@@ -157,15 +159,19 @@ class Context:
         workflow: Workflow,
         status: str,
         payload: dict[str, Any] | None = None,
+        name: str | None = None,
     ) -> None:
-        """Move any entity of the root to a status that its workflow declares."""
+        """Move any entity of the root to a status that its workflow declares.
+
+        `name` is what the stream calls it, where that is not `<entity>.<status>`.
+        """
         invariant(status in workflow.categories, f"status {status!r} is not declared")
         if status == subject.status:
             return
         before, subject.status = subject.status, status
         key = (subject.kind, subject.id)
         self.moves.setdefault(key, (subject, before, set()))[2].add(before)
-        name = f"{workflow.entity}.{status}"
+        name = name or f"{workflow.entity}.{status}"
         self.record(name, subject.kind, subject.id, {"from": before, **(payload or {})})
 
     def emit(
@@ -182,20 +188,24 @@ class Context:
         """Post an event to another root, or to this one at a later instant."""
         self.to_post.append(event)
 
-    def schedule(self, name: str, due_at: datetime, payload: dict[str, Any] | None = None) -> None:
-        """Post an event to this entity, due at an instant."""
-        self.send(
-            Event(
-                self.root.kind,
-                self.root.id,
-                self.entity.kind,
-                self.entity.id,
-                name,
-                payload or {},
-                due_at,
-                is_timer=True,
-            )
-        )
+    def schedule(
+        self,
+        name: str,
+        due_at: datetime,
+        payload: dict[str, Any] | None = None,
+        timer: str | None = None,
+    ) -> None:
+        """Post an event to this entity, due at an instant; `timer` names it, to be cancelled by."""
+        entity = self.entity
+        event = Event(self.root.kind, self.root.id, entity.kind, entity.id, name, payload or {})
+        event.due_at, event.is_timer, event.timer = due_at, True, timer
+        self.send(event)
+
+    def cancel_timer(self, timer: str) -> None:
+        """Take back what was scheduled for this entity under a name, in this pass or before."""
+        mine = (self.entity.id, timer)
+        self.to_post = [one for one in self.to_post if (one.entity_id, one.timer) != mine]
+        self.cancelled.append((self.root.id, *mine))
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Set an attribute of the root; timers that are due at it are set anew."""

@@ -1,13 +1,21 @@
 -- name: due_roots
--- Roots with due events, oldest first. Index: inbox_due.
+-- Roots with due events, oldest first, but for events that another living worker has noted.
+-- Indexes: inbox_due, work_note_pkey.
+WITH others AS MATERIALIZED (
+    SELECT pid, backend_start FROM pg_stat_activity
+)
 SELECT root_kind, root_id, min(due_at) FROM (
-    SELECT root_kind, root_id, due_at FROM inbox WHERE due_at <= %s ORDER BY due_at LIMIT %s
+    SELECT i.root_kind, i.root_id, i.due_at FROM inbox i
+    LEFT JOIN work_note n ON n.inbox_id = i.id
+    LEFT JOIN others o ON o.pid = n.backend_pid AND o.backend_start = n.backend_start
+    WHERE i.due_at <= %s AND (o.pid IS NULL OR o.pid = %s)
+    ORDER BY i.due_at LIMIT %s
 ) AS due
 GROUP BY root_kind, root_id ORDER BY min(due_at)
 
 -- name: due_events_of_roots
 -- The due events of locked roots, in acceptance order. Index: inbox_root.
-SELECT id, root_kind, root_id, entity, entity_id, name, payload, due_at, is_timer, attempts, timer
+SELECT id, root_kind, root_id, entity, entity_id, name, payload, due_at, is_timer, timer
 FROM inbox WHERE root_id = ANY(%s::uuid[]) AND due_at <= %s ORDER BY due_at, id
 
 -- name: remove_events

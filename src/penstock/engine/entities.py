@@ -4,18 +4,29 @@ Owns table `entity`. Each is a root. Those that stand for something kept elsewhe
 position, a product) are made when the first event about them is posted; their ref is its ref.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from penstock.db import Queries, Tx, copy_text, uuid_array
+from penstock.engine.document import Name
 
 SQL = Queries("penstock.engine", "engine.sql")
 _encode = msgspec.json.Encoder().encode
+
+
+class EntityInput(msgspec.Struct, forbid_unknown_fields=True):
+    """An entity to make. `parent` is another root: an order's payment."""
+
+    kind: Name
+    ref: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    type: Name = "default"
+    channel: str | None = None
+    parent_kind: Name | None = None
+    parent_id: str | None = None
+    attributes: dict[str, Any] = {}
 
 
 class Entity(msgspec.Struct):
@@ -120,3 +131,12 @@ async def write_notes(tx: Tx, rows: Sequence[tuple[str, ...]], now: datetime) ->
     instant = now.isoformat()
     lines = ["\t".join([*(copy_text(part) for part in row), instant]) for row in rows]
     tx.copy_in("note", "id, root_id, entity, entity_id, by, text, noted_at", lines)
+
+
+async def children_of(tx: Tx, root_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """Return (kind, id) of the entities whose parent is a root, by that root's id."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    if root_ids:
+        for row in await tx.fetch(SQL.children_of_roots, (uuid_array(root_ids),)):
+            found.setdefault(row[0], []).append((row[1], row[2]))
+    return found

@@ -36,7 +36,6 @@ class Event(msgspec.Struct, gc=False):
     due_at: datetime | None = None
     is_timer: bool = False
     timer: str | None = None
-    attempts: int = 0
     depth: int = 0
     id: str = msgspec.field(default_factory=new_id)
 
@@ -87,6 +86,5 @@ def _event(row: tuple[Any, ...]) -> Event:
         payload=row[6],
         due_at=row[7],
         is_timer=row[8],
-        attempts=row[9],
-        timer=row[10],
+        timer=row[9],
     )

@@ -168,6 +168,11 @@ async def put_shipped(tx: Tx, vocabulary: Vocabulary) -> None:
             await activate(tx, document.name, document.version, "comes with Penstock")
 
 
+def shipped_document(name: str) -> str:
+    """Return the text of a workflow document that comes with Penstock."""
+    return resources.files("penstock.workflows").joinpath(f"{name}.yaml").read_text("utf-8")
+
+
 def shipped_documents() -> list[str]:
     """Return the texts of the workflow documents that come with Penstock, by name."""
     folder = resources.files("penstock.workflows")

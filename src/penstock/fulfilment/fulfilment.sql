@@ -1,7 +1,8 @@
 -- name: fulfilments_of_roots
 -- Index: fulfilment_root.
 SELECT id, root_id, choice_id, ordinal, service, origin_id, created_at, status, demand_kind,
-       destination_id, next_leg_id, capacity_day, cost_minor, distance_m, weight_g, released_at
+       destination_id, next_leg_id, capacity_day, cost_minor, distance_m, weight_g, released_at,
+       workflow_id
 FROM fulfilment WHERE root_id = ANY(%s::uuid[]) ORDER BY root_id, ordinal
 
 -- name: lines_of_fulfilments

@@ -15,7 +15,8 @@ SQL = Queries("penstock.fulfilment", "fulfilment.sql")
 _NULL = "\\N"
 _COLUMNS = (
     "id, root_id, demand_kind, choice_id, ordinal, status, service, origin_id, destination_id, "
-    "next_leg_id, capacity_day, cost_minor, distance_m, weight_g, released_at, created_at"
+    "next_leg_id, capacity_day, cost_minor, distance_m, weight_g, released_at, created_at, "
+    "workflow_id"
 )
 _LINE_COLUMNS = "fulfilment_id, root_id, line_id, product_id, qty, qty_picked"
 
@@ -51,7 +52,7 @@ def _row(f: Fulfilment) -> str:
         f"{f.id}\t{f.root_id}\t{f.demand_kind}\t{f.choice_id or _NULL}\t{f.ordinal}\t{f.status}\t"
         f"{f.service}\t{f.origin_id}\t{f.destination_id or _NULL}\t{f.next_leg_id or _NULL}\t"
         f"{f.capacity_day or _NULL}\t{f.cost_minor}\t{f.distance_m}\t{f.weight_g}\t"
-        f"{released_at}\t{f.created_at.isoformat()}"
+        f"{released_at}\t{f.created_at.isoformat()}\t{f.workflow_id or _NULL}"
     )
 
 
@@ -89,5 +90,6 @@ def _fulfilment(row: tuple[Any, ...]) -> Fulfilment:
         distance_m=row[13],
         weight_g=row[14],
         released_at=row[15],
+        workflow_id=row[16],
         is_new=False,
     )

@@ -58,6 +58,11 @@ def _who_goes(reservations: list[Any], lacking: int) -> list[Event]:
         lacking -= qty
         if kind != ReservationKind.ALLOCATION:
             continue
-        payload = {"reservation_id": reservation_id, "position_id": position_id, "qty": qty}
-        events.append(Event("order", root_id, "line", line_id, "order.stock_lost", payload))
+        payload = {
+            "reservation_id": reservation_id,
+            "position_id": position_id,
+            "line_id": line_id,
+            "qty": qty,
+        }
+        events.append(Event("order", root_id, "order", root_id, "order.stock_lost", payload))
     return events

@@ -154,6 +154,8 @@ class Order(msgspec.Struct):
     customer: dict[str, Any] = {}
     channel: dict[str, Any] = {}
     asks_hold: bool = False
+    parent_kind: str | None = None
+    parent_id: str | None = None
 
     @property
     def kind(self) -> str:

@@ -49,7 +49,7 @@ FROM orders WHERE id = ANY(%s::uuid[]) ORDER BY id
 -- name: choices_of_orders
 -- Index: choice_order.
 SELECT order_id, id, ordinal, service, destination, pickup_location_id, ship_complete,
-       max_parcels, promised_at
+       max_parcels, promised_at, workflow_id, state
 FROM choice WHERE order_id = ANY(%s::uuid[]) ORDER BY order_id, ordinal
 
 -- name: lines_of_orders
@@ -65,15 +65,19 @@ SELECT order_id, id, scope_id, kind, reason, placed_by, placed_at, until_at, cle
 FROM order_hold WHERE order_id = ANY(%s::uuid[]) ORDER BY order_id, placed_at, id
 
 -- name: update_orders
--- Writes status, seq and version of locked orders. Index: orders_pkey.
-UPDATE orders o SET status = u.status, seq = u.seq, version = o.version + 1
-FROM unnest(%s::uuid[], %s::text[], %s::int[]) AS u (id, status, seq) WHERE o.id = u.id
+-- Writes locked orders. Index: orders_pkey.
+UPDATE orders o SET status = u.status, seq = u.seq, version = o.version + 1,
+    workflow_id = u.workflow_id, attributes = u.attributes, changed_at = u.changed_at
+FROM (SELECT u.*, %s::timestamptz AS changed_at
+      FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::jsonb[])
+      AS u (id, status, seq, workflow_id, attributes)) AS u
+WHERE o.id = u.id
 
 -- name: update_choices
--- Writes the rolled-up status of choices. Index: choice_pkey.
-UPDATE choice c SET status = u.status
-FROM unnest(%s::uuid[], %s::text[]) AS u (id, status)
-WHERE c.id = u.id AND c.status <> u.status
+-- Writes the rolled-up status of choices, and that of their workflow. Index: choice_pkey.
+UPDATE choice c SET status = u.status, state = u.state
+FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS u (id, status, state)
+WHERE c.id = u.id AND (c.status, c.state) IS DISTINCT FROM (u.status, u.state)
 
 -- name: update_lines
 -- Writes counters and status of lines. Index: order_line_pkey.

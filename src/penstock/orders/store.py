@@ -8,6 +8,7 @@ number of orders.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ _ORDER_COLUMNS = (
 )
 _CHOICE_COLUMNS = (
     "id, order_id, ordinal, status, service, destination, pickup_location_id, ship_complete, "
-    "max_parcels, promised_at"
+    "max_parcels, promised_at, workflow_id, state"
 )
 _LINE_COLUMNS = (
     "id, order_id, choice_id, ordinal, ref, parent_line_id, product_id, sku, status, qty, "
@@ -52,9 +53,10 @@ def _order_row(order: Order) -> str:
 def _choice_row(order: Order, choice: Choice) -> str:
     promised_at = choice.promised_at.isoformat() if choice.promised_at else _NULL
     return (
-        f"{choice.id}\t{order.id}\t{choice.ordinal}\t{choice.status}\t{choice.service}\t"
+        f"{choice.id}\t{order.id}\t{choice.ordinal}\t{choice.progress}\t{choice.service}\t"
         f"{_json(choice.destination)}\t{choice.pickup_location_id or _NULL}\t"
-        f"{choice.ship_complete:d}\t{choice.max_parcels or _NULL}\t{promised_at}"
+        f"{choice.ship_complete:d}\t{choice.max_parcels or _NULL}\t{promised_at}\t"
+        f"{choice.workflow_id or _NULL}\t{choice.status or _NULL}"
     )
 
 
@@ -78,13 +80,13 @@ def _hold_row(order: Order, hold: Hold) -> str:
     )
 
 
-async def write_orders(tx: Tx, orders: Sequence[Order]) -> None:
+async def write_orders(tx: Tx, orders: Sequence[Order], now: datetime) -> None:
     """Write orders with all of their tree: new ones by COPY, those that were there by UPDATE."""
     new = [order for order in orders if order.is_new]
     tx.copy_in("orders", _ORDER_COLUMNS, [_order_row(order) for order in new])
     tx.copy_in("choice", _CHOICE_COLUMNS, [_choice_row(o, c) for o in new for c in o.choices])
     tx.copy_in("order_line", _LINE_COLUMNS, [_line_row(o, n) for o in new for n in o.lines()])
-    await _update(tx, [order for order in orders if not order.is_new])
+    await _update(tx, [order for order in orders if not order.is_new], now)
     holds = [(o, h) for o in orders for h in o.holds]
     new_holds = [_hold_row(o, h) for o, h in holds if h.is_new]
     tx.copy_in("order_hold", _HOLD_COLUMNS, new_holds)
@@ -95,15 +97,26 @@ async def write_orders(tx: Tx, orders: Sequence[Order]) -> None:
         await tx.execute(SQL.clear_holds, (ids, instants, [h.cleared_by for h in cleared]))
 
 
-async def _update(tx: Tx, orders: Sequence[Order]) -> None:
+async def _update(tx: Tx, orders: Sequence[Order], now: datetime) -> None:
     if not orders:
         return
     ids = uuid_array(order.id for order in orders)
-    statuses = [order.status for order in orders]
-    await tx.execute(SQL.update_orders, (ids, statuses, [order.seq for order in orders]))
+    await tx.execute(
+        SQL.update_orders,
+        (
+            now,
+            ids,
+            [order.status for order in orders],
+            [order.seq for order in orders],
+            [order.workflow_id for order in orders],
+            [_encode(order.attributes).decode() for order in orders],
+        ),
+    )
     choices = [choice for order in orders for choice in order.choices]
     choice_ids = uuid_array(choice.id for choice in choices)
-    await tx.execute(SQL.update_choices, (choice_ids, [choice.status for choice in choices]))
+    progress = [choice.progress for choice in choices]
+    states = [choice.status or None for choice in choices]
+    await tx.execute(SQL.update_choices, (choice_ids, progress, states))
     lines = [line for order in orders for line in order.lines()]
     await tx.execute(
         SQL.update_lines,
@@ -161,7 +174,6 @@ def _order(row: tuple[Any, ...]) -> Order:
         holds=[],
         fulfilments=[],
         reservations=[],
-        facts={},
         is_new=False,
     )
 
@@ -177,6 +189,9 @@ def _choice(row: tuple[Any, ...]) -> Choice:
         ship_complete=row[6],
         max_parcels=row[7],
         promised_at=row[8],
+        workflow_id=row[9],
+        status=row[10] or "",
+        is_new=False,
     )
 
 

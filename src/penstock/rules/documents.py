@@ -7,11 +7,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from penstock.engine.entities import Entity
 from penstock.fulfilment.model import Fulfilment
 from penstock.orders.model import Choice, Line, Order
 
 if TYPE_CHECKING:
     from penstock.rules.knowledge import Knowledge
+
+
+def root_document(root: Order | Entity, knowledge: Knowledge) -> dict[str, Any]:
+    """Return an order, or an entity of another kind, as clients see it."""
+    if isinstance(root, Order):
+        return order_document(root, knowledge)
+    return entity_document(root, knowledge)
+
+
+def entity_document(entity: Entity, knowledge: Knowledge) -> dict[str, Any]:
+    """Return an entity as clients see it."""
+    refs = knowledge.channels.refs
+    return {
+        "id": entity.id,
+        "kind": entity.kind,
+        "ref": entity.ref,
+        "type": entity.type,
+        "channel": None if entity.channel_id is None else refs[entity.channel_id],
+        "parent": None
+        if entity.parent_id is None
+        else {"kind": entity.parent_kind, "id": entity.parent_id},
+        "status": entity.status,
+        "attributes": entity.attributes,
+        "created_at": entity.created_at,
+    }
 
 
 def order_document(order: Order, knowledge: Knowledge) -> dict[str, Any]:
@@ -41,7 +67,7 @@ def _choice_document(choice: Choice) -> dict[str, Any]:
     return {
         "id": choice.id,
         "service": choice.service,
-        "status": choice.status,
+        "status": choice.progress,
         "lines": [_line_document(line) for line in choice.lines],
     }
 

@@ -1,8 +1,8 @@
-"""Executing events of orders in a pass: load and lock roots, run the engine, write what came of it.
+"""Executing events of roots in a pass: run the engine, write what came of it.
 
 The bridge between the engine, which knows no orders, and the contexts, which know no engine.
-Refused contexts are never written: the caller runs the pass again without them, so that nothing
-of them, not even a moved unit, stays behind.
+Refused contexts are never written: the caller runs the pass again without them, or with the
+refusals that their workflows handle, so that nothing of them, not even a moved unit, stays behind.
 """
 
 from __future__ import annotations
@@ -12,54 +12,38 @@ from typing import Any
 
 import msgspec
 
-from penstock.db import Tx, copy_text
+from penstock.db import copy_text
 from penstock.engine import inbox
-from penstock.engine.context import Context
+from penstock.engine.context import Context, RefusedAt
+from penstock.engine.entities import write_notes
 from penstock.engine.inbox import Event
+from penstock.engine.jobs import write_jobs
 from penstock.engine.run import run_events
+from penstock.engine.timers import Cancelled, settle_timers
 from penstock.engine.traces import write_traces
-from penstock.errors import Refusal
+from penstock.engine.unhandled import write_unhandled
+from penstock.errors import Refusal, invariant
 from penstock.events.stream import append_changes
-from penstock.fulfilment.store import load_fulfilments, write_fulfilments
 from penstock.inventory.decide import decide
-from penstock.inventory.store import reservations_of_roots
-from penstock.orders.model import Order
-from penstock.orders.store import load_orders, write_orders
 from penstock.passes import Pass
+from penstock.rules.roots import write_roots
 
 _encode = msgspec.json.Encoder().encode
 
 
 class RefusedInPassError(Exception):
-    """Contexts were refused: the pass is rolled back and run again without their events.
+    """Contexts were refused: the pass is rolled back and run again.
 
-    `refusals` are by the id of the event from outside that was refused.
+    `refusals` are by the id of the event from outside that was refused: it is to be left out.
+    `known` are those that a workflow handles by itself: the pass is to be given them.
     """
 
-    def __init__(self, refusals: Mapping[str, Refusal]) -> None:
-        super().__init__(f"{len(refusals)} refused")
+    def __init__(
+        self, refusals: Mapping[str, Refusal], known: Mapping[RefusedAt, Refusal] | None = None
+    ) -> None:
+        self.known = dict(known or {})
         self.refusals = dict(refusals)
-
-
-async def load_trees(tx: Tx, order_ids: Sequence[str], lock: str) -> list[Order]:
-    """Load orders with fulfilments and reservations; `lock` as in `orders.store.load_orders`."""
-    orders = await load_orders(tx, order_ids, lock)
-    by_id = {order.id: order for order in orders}
-    for fulfilment in await load_fulfilments(tx, list(by_id)):
-        by_id[fulfilment.root_id].fulfilments.append(fulfilment)
-    if by_id:
-        for reservation in await reservations_of_roots(tx, list(by_id)):
-            by_id[reservation.root_id].reservations.append(reservation)
-    return orders
-
-
-def context_of(tx: Pass, order: Order, events: Sequence[Event]) -> Context:
-    """Return the context of an order and its events, under the workflow it is pinned to."""
-    order.facts |= {
-        "channel": tx.knowledge.channels.refs[order.channel_id],
-        "asks_hold": bool(events[0].payload.get("holds")),
-    }
-    return Context("order", order, tx.knowledge.workflows.by_id[order.workflow_id], list(events))
+        super().__init__(f"{len(self.refusals)} refused, {len(self.known)} handled")
 
 
 async def run_and_write(tx: Pass, contexts: Sequence[Context]) -> None:
@@ -73,15 +57,47 @@ async def run_and_write(tx: Pass, contexts: Sequence[Context]) -> None:
         return await decide(tx, asks, terms)
 
     await run_events(tx, contexts, decide_asks)
-    refusals = {c.origin.id: c.refusal for c in contexts if c.refusal is not None}
-    if refusals:
-        raise RefusedInPassError(refusals)
-    await write_orders(tx, [context.root for context in contexts])
-    await write_fulfilments(tx, [f for context in contexts for f in context.root.fulfilments])
+    refused = [context for context in contexts if context.refusal is not None]
+    if refused:
+        raise _refused(refused)
+    for context in contexts:
+        given_back = context.memo.get("given_back")
+        invariant(given_back is None, "stock was withdrawn and not given back: use `give_back`")
+    await write_roots(tx, [context.root for context in contexts])
     await _write_decisions(tx, contexts)
     await append_changes(tx, [change for context in contexts for change in context.changes])
     await write_traces(tx, contexts)
-    await inbox.post(tx, [event for context in contexts for event in context.to_post], tx.now)
+    await _write_engine(tx, contexts)
+
+
+def _refused(contexts: Sequence[Context]) -> RefusedInPassError:
+    refusals: dict[str, Refusal] = {}
+    known: dict[RefusedAt, Refusal] = {}
+    for context in contexts:
+        if context.refusal is None:
+            continue
+        if context.refused_at is not None:
+            known[context.refused_at] = context.refusal
+        else:
+            refusals[context.origin.id] = context.refusal
+    return RefusedInPassError(refusals, known)
+
+
+async def _write_engine(tx: Pass, contexts: Sequence[Context]) -> None:
+    """Write what the engine keeps: timers, events for later, jobs, notes, unhandled events."""
+    posts: list[Event] = []
+    cancelled: list[Cancelled] = []
+    for context in contexts:
+        begun, ended = settle_timers(context, tx.now)
+        posts += context.to_post
+        posts += begun
+        cancelled += ended
+        cancelled += context.cancelled
+    await inbox.cancel_timers(tx, cancelled)
+    await inbox.post(tx, posts, tx.now)
+    await write_jobs(tx, [job for context in contexts for job in context.jobs], tx.now)
+    await write_notes(tx, [note for context in contexts for note in context.notes], tx.now)
+    await write_unhandled(tx, contexts)
 
 
 async def _write_decisions(tx: Pass, contexts: Sequence[Context]) -> None:

@@ -10,6 +10,7 @@ from penstock.errors import Refusal
 from penstock.ids import new_id
 from penstock.orders.model import Hold, Order
 from penstock.passes import Pass
+from penstock.rules.fulfilments import move_fulfilment
 
 
 class PlaceHold(Rule, frozen=True):
@@ -65,6 +66,6 @@ class Release(Rule, frozen=True):
                 continue
             for fulfilment in order.fulfilments:
                 if fulfilment.status == "created":
-                    fulfilment.status = "awaiting_pick"
                     fulfilment.released_at = tx.now
-                    context.record("fulfilment.released", "fulfilment", fulfilment.id, {})
+                    name = "fulfilment.released"
+                    move_fulfilment(context, fulfilment, "awaiting_pick", name=name)

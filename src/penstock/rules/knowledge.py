@@ -22,7 +22,9 @@ from penstock.availability.index import Index
 from penstock.catalogue.products import Products, load_products
 from penstock.clock import Clock
 from penstock.db import Database, Tx
-from penstock.engine.rule import load_rules
+from penstock.engine.readable import Vocabulary, load_vocabulary
+from penstock.access.settings import load_settings
+from penstock.engine.compiled import Workflow
 from penstock.engine.workflows import Workflows, load_workflows
 from penstock.errors import Refusal
 from penstock.events.stream import append_changes
@@ -56,7 +58,9 @@ class Knowledge:
         self.index = Index()
         self.revisions: Mapping[str, int] = {}
         self.capacity_used: dict[CapacityKey, int] = {}
-        self._rules = load_rules()
+        self.vocabulary: Vocabulary = load_vocabulary()
+        self.settings: Mapping[str, Any] = {}
+        self._channel_views: dict[int | None, dict[str, Any]] = {}
 
     async def run_pass(self, kind: str, work: Callable[[Pass], Awaitable[T]]) -> T:
         """Run a pass that knows what this process knows, brought up to date first.
@@ -91,7 +95,10 @@ class Knowledge:
         if stale & {"sourcing", "channel"}:
             self.profiles = await load_profiles(tx)
         if "workflow" in stale:
-            self.workflows = await load_workflows(tx, self._rules)
+            self.workflows = await load_workflows(tx, self.vocabulary)
+        if stale & {"channel", "workflow"}:
+            self.settings = await load_settings(tx)
+            self._channel_views = {}
         self.revisions = dict(revisions)
 
     async def refresh_from(self, revisions: Mapping[str, int]) -> None:
@@ -110,6 +117,22 @@ class Knowledge:
             return await read_capacity(tx, days)
 
         self.capacity_used = await self.database.run(self.schema, work)
+
+    def workflow_of(self, kind: str, entity_type: str, channel_id: int | None) -> Workflow | None:
+        """Return the active workflow of an entity's type in a channel, if there is one."""
+        path = self.channels.path(channel_id) if channel_id is not None else []
+        return self.workflows.find(kind, entity_type, path)
+
+    def channel_view(self, channel_id: int | None) -> dict[str, Any]:
+        """Return what expressions may read of a channel: ref, and settings with the account's."""
+        view = self._channel_views.get(channel_id)
+        if view is None:
+            ref, own = "", {}
+            if channel_id is not None:
+                ref, own = self.channels.refs[channel_id], self.channels.settings(channel_id)
+            view = {"ref": ref, "settings": {**self.settings, **own}}
+            self._channel_views[channel_id] = view
+        return view
 
     # ── resolving refs ────────────────────────────────────────────────────────────────────────
 

@@ -165,13 +165,17 @@ class CreateFulfilments(Rule, frozen=True):
 
 def _fulfilment(tx: Pass, order: Order, wanted: Wanted, shipment: Shipment) -> Fulfilment:
     product_of = {line.line_id: line.product_id for line in wanted.demand.lines}
+    service = wanted.choice.service
+    workflow = tx.knowledge.workflow_of("fulfilment", service, order.channel_id)
     return Fulfilment(
         id="",
         root_id=order.id,
         choice_id=wanted.choice.id,
         ordinal=len(order.fulfilments) + 1,
-        service=wanted.choice.service,
+        service=service,
         origin_id=shipment.location_id,
+        status="created" if workflow is None else workflow.initial,
+        workflow_id=None if workflow is None else workflow.id,
         lines=[
             FulfilmentLine(part.line_id, product_of[part.line_id], part.qty)
             for part in shipment.parts

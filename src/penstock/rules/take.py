@@ -1,7 +1,7 @@
-"""Taking work in and deciding it at once: new orders and events of orders, many in one pass.
+"""Taking work in and deciding it at once: new orders and entities, and events, many in one pass.
 
 Owns intake: validate, claim keys and refs, make the trees, lock the roots of events, run, write,
-answer. One bad order in a batch refuses itself only. The answer is the decision; an order that
+answer. One bad item in a batch refuses itself only. The answer is the decision; an order that
 nobody waits for (`wait=False`) is only taken in, and a worker decides it.
 """
 
@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
-from penstock.customers.store import find_customers
+from penstock.customers.store import NOBODY, Customer, find_customers
 from penstock.engine import inbox
-from penstock.engine.context import Context
+from penstock.engine.context import Context, RefusedAt
+from penstock.engine.entities import Entity, EntityInput, claim_entities
 from penstock.engine.inbox import Event
 from penstock.errors import Refusal, Transient
 from penstock.ids import new_id
@@ -34,12 +35,15 @@ from penstock.orders.model import Choice, Destination, Line, Order
 from penstock.orders.store import write_orders
 from penstock.passes import Pass
 from penstock.rules.dead_letters import bury_refused
-from penstock.rules.documents import order_document
-from penstock.rules.execute import RefusedInPassError, context_of, load_trees, run_and_write
+from penstock.rules.documents import root_document
+from penstock.rules.execute import RefusedInPassError, run_and_write
 from penstock.rules.knowledge import Knowledge
+from penstock.rules.roots import Root, context_of, load_roots
 
 _encode = msgspec.json.Encoder().encode
 MAX_PASSES = 100
+# Kinds that have tables and doors of their own, or live inside an order.
+KEPT_ELSEWHERE = frozenset({"order", "choice", "fulfilment", "location", "position", "product", "control"})
 NOWHERE = Destination(latitude=0.0, longitude=0.0)
 
 
@@ -51,17 +55,27 @@ class NewOrder(msgspec.Struct):
     wait: bool = True
 
 
-class OrderEvent(msgspec.Struct):
-    """An event for an order (`entity_id` a fulfilment's or the order's own)."""
+class NewEntity(msgspec.Struct):
+    """An entity of a kind without a table of its own to make; known by its ref in its kind."""
 
-    order_id: str
+    asked: EntityInput
+    key: str | None = None
+
+
+class RootEvent(msgspec.Struct):
+    """An event for a root, or for the entity inside it that is named (a fulfilment of an order)."""
+
+    root_id: str
     name: str
     payload: dict[str, Any]
     key: str | None = None
+    root_kind: str = "order"
+    entity: str | None = None
+    entity_id: str | None = None
     id: str = msgspec.field(default_factory=new_id)
 
 
-Work = NewOrder | OrderEvent
+Work = NewOrder | NewEntity | RootEvent
 Result = bytes | Refusal
 
 
@@ -77,7 +91,9 @@ class _Group(msgspec.Struct):
     later: set[int] = set()
     keys: set[str] = set()
     orders: dict[int, Order] = {}
+    entities: dict[int, Entity] = {}
     existing: dict[int, str] = {}
+    known: Mapping[RefusedAt, Refusal] = {}
     contexts: dict[str, Context] = {}
     event_places: dict[str, int] = {}
     created_places: dict[str, int] = {}
@@ -90,12 +106,21 @@ class _Group(msgspec.Struct):
 
 
 class _RefusedItemsError(Exception):
-    """Items were refused, by place, and events that waited before them, by event id."""
+    """Items were refused, by place, and events that waited before them, by event id.
 
-    def __init__(self, refusals: Mapping[int, Refusal], waiting: Mapping[str, Refusal]) -> None:
+    `known` are refusals that workflows handle by themselves.
+    """
+
+    def __init__(
+        self,
+        refusals: Mapping[int, Refusal],
+        waiting: Mapping[str, Refusal],
+        known: Mapping[RefusedAt, Refusal],
+    ) -> None:
         super().__init__(f"{len(refusals)} refused")
         self.refusals = dict(refusals)
         self.waiting = dict(waiting)
+        self.known = dict(known)
 
 
 async def take(knowledge: Knowledge, items: Sequence[Work]) -> list[Result]:
@@ -108,15 +133,17 @@ async def take(knowledge: Knowledge, items: Sequence[Work]) -> list[Result]:
     `not_allowed_in_status`, and what rules refuse.
     """
     results: dict[int, Result] = {}
+    known: dict[RefusedAt, Refusal] = {}
 
     async def work(tx: Pass) -> dict[int, Result]:
-        return await _take(tx, items, results)
+        return await _take(tx, items, results, known)
 
     for _ in range(len(items) + MAX_PASSES):
         try:
             results = await knowledge.run_pass("orders", work)
         except _RefusedItemsError as refused:
             results = results | refused.refusals
+            known |= refused.known
             await bury_refused(knowledge, refused.waiting)
         if len(results) == len(items):
             return [results[place] for place in range(len(items))]
@@ -124,19 +151,23 @@ async def take(knowledge: Knowledge, items: Sequence[Work]) -> list[Result]:
 
 
 async def _take(
-    tx: Pass, items: Sequence[Work], results: Mapping[int, Result]
+    tx: Pass,
+    items: Sequence[Work],
+    results: Mapping[int, Result],
+    known: Mapping[RefusedAt, Refusal],
 ) -> dict[int, Result]:
     """Decide in one pass what has no result yet; returns the results there are then."""
-    group = _Group(items, results=dict(results))
+    group = _Group(items, results=dict(results), known=known)
     await _answer_known_keys(tx, group)
     await _make_orders(tx, group)
     await _claim_refs(tx, group)
+    await _make_entities(tx, group)
     await _lock_roots(tx, group)
     now = list(group.contexts.values())
     try:
         await run_and_write(tx, now)
     except RefusedInPassError as refused:
-        raise _by_place(group, refused.refusals) from None
+        raise _by_place(group, refused) from None
     _refuse_unhandled(group)
     deferred = [event.id for context in now for event in context.deferred]
     group.later |= {group.event_places[one] for one in deferred if one in group.event_places}
@@ -146,12 +177,14 @@ async def _take(
     return group.results
 
 
-def _by_place(group: _Group, refusals: Mapping[str, Refusal]) -> _RefusedItemsError:
+def _by_place(group: _Group, refused: RefusedInPassError) -> _RefusedItemsError:
     """Return refusals of events under the places of their items, those of the inbox apart."""
     places = group.event_places | group.created_places
+    refusals = refused.refusals
     return _RefusedItemsError(
         {places[one]: refusal for one, refusal in refusals.items() if one in places},
         {one: refusal for one, refusal in refusals.items() if one not in places},
+        refused.known,
     )
 
 
@@ -180,7 +213,10 @@ async def _answer_known_keys(tx: Pass, group: _Group) -> None:
 def _hash(item: Work) -> bytes:
     if isinstance(item, NewOrder):
         return body_hash(item.order)
-    body = _encode([item.order_id, item.name, item.payload])
+    if isinstance(item, NewEntity):
+        body = _encode(item.asked)
+    else:
+        body = _encode([item.root_id, item.entity_id, item.name, item.payload])
     return hashlib.blake2b(body, digest_size=16).digest()
 
 
@@ -207,15 +243,15 @@ async def _make_orders(tx: Pass, group: _Group) -> None:
             group.results[place] = refusal
 
 
-def _make_order(tx: Pass, asked: OrderInput, customers: Mapping[str, Any]) -> Order:
+def _make_order(tx: Pass, asked: OrderInput, customers: Mapping[str, Customer]) -> Order:
     knowledge: Knowledge = tx.knowledge
     choices = choices_of(asked)
     channel_id = knowledge.channel_id(asked.channel)
-    customer = None
+    customer: Customer | None = None
     if asked.customer is not None:
-        if asked.customer not in customers:
+        customer = customers.get(asked.customer)
+        if customer is None:
             raise Refusal("unknown_customer", f"There is no customer {asked.customer!r}.")
-        customer = customers[asked.customer]
     order = Order(
         id=new_id(),
         channel_id=channel_id,
@@ -228,15 +264,16 @@ def _make_order(tx: Pass, asked: OrderInput, customers: Mapping[str, Any]) -> Or
         created_at=tx.now,
         choices=[],
         total_minor=0,
-        customer_id=customer[0] if customer else None,
+        customer_id=customer.id if customer else None,
         priority=asked.priority,
         attributes=asked.attributes,
-        facts={"tier": customer[1] if customer else "standard"},
+        customer=customer.view if customer else NOBODY,
+        channel=knowledge.channel_view(channel_id),
         holds=[],
         fulfilments=[],
         reservations=[],
     )
-    workflow = knowledge.workflows.for_order(channel_id, asked.type)
+    workflow = knowledge.workflows.of("order", asked.type, knowledge.channels.path(channel_id))
     order.workflow_id, order.status = workflow.id, workflow.initial
     for ordinal, choice in enumerate(choices, start=1):
         order.choices.append(_make_choice(knowledge, order, ordinal, choice))
@@ -261,6 +298,9 @@ def _make_choice(knowledge: Knowledge, order: Order, ordinal: int, asked: Choice
         max_parcels=asked.max_parcels,
         promised_at=asked.promised_at,
     )
+    workflow = knowledge.workflow_of("choice", asked.service, order.channel_id)
+    if workflow is not None:
+        choice.workflow_id, choice.status = workflow.id, workflow.initial
     if asked.pickup_location is not None:
         choice.pickup_location_id = knowledge.location_id(asked.pickup_location)
     before = sum(len(other.lines) for other in order.choices)
@@ -333,46 +373,114 @@ async def _claim_refs(tx: Pass, group: _Group) -> None:
     for place, order in group.orders.items():
         item = group.items[place]
         if isinstance(item, NewOrder) and item.wait:
-            context = group.contexts[order.id] = _created(tx, order, item.order)
+            context = group.contexts[order.id] = _created(tx, group, order, item.order)
             group.created_places[context.event.id] = place
 
 
-def _created(tx: Pass, order: Order, asked: OrderInput) -> Context:
+def _created(tx: Pass, group: _Group, order: Order, asked: OrderInput) -> Context:
     payload = {"holds": [{"kind": h.kind, "reason": h.reason} for h in asked.holds]}
     event = Event("order", order.id, "order", order.id, "order.created", payload)
-    context = context_of(tx, order, [event])
+    context = context_of(tx, order, [event], group.known)
     summary = {"ref": order.ref, "total_minor": order.total_minor, "lines": len(order.lines())}
     context.record("order.created", "order", order.id, summary)
     return context
 
 
-async def _lock_roots(tx: Pass, group: _Group) -> None:
-    """Lock the orders that events are for, waiting; their earlier due events run first."""
-    wanted: dict[str, list[int]] = {}
+async def _make_entities(tx: Pass, group: _Group) -> None:
+    """Make the entities that are not there yet, with their first event."""
     for place in _open_places(group):
         item = group.items[place]
-        if isinstance(item, OrderEvent):
-            wanted.setdefault(item.order_id, []).append(place)
+        if isinstance(item, NewEntity):
+            try:
+                group.entities[place] = _make_entity(tx, item.asked)
+            except Refusal as refusal:
+                group.results[place] = refusal
+    holders = await claim_entities(tx, list(group.entities.values()))
+    for place, entity in list(group.entities.items()):
+        if holders[entity.id] != entity.id:
+            group.existing[place] = holders[entity.id]
+            del group.entities[place]
+            continue
+        event = Event(
+            entity.kind, entity.id, entity.kind, entity.id, f"{entity.kind}.created"
+        )
+        context = group.contexts[entity.id] = context_of(tx, entity, [event], group.known)
+        context.record(event.name, entity.kind, entity.id, {"ref": entity.ref})
+        group.created_places[event.id] = place
+
+
+def _make_entity(tx: Pass, asked: EntityInput) -> Entity:
+    knowledge: Knowledge = tx.knowledge
+    if asked.kind in KEPT_ELSEWHERE:
+        raise Refusal("wrong_kind", f"A {asked.kind} is not made as an entity.", kind=asked.kind)
+    channel_id = knowledge.channel_id(asked.channel) if asked.channel is not None else None
+    path = knowledge.channels.path(channel_id) if channel_id is not None else []
+    workflow = knowledge.workflows.of(asked.kind, asked.type, path)
+    return Entity(
+        id=new_id(),
+        kind=asked.kind,
+        ref=asked.ref,
+        type=asked.type,
+        workflow_id=workflow.id,
+        status=workflow.initial,
+        created_at=tx.now,
+        channel_id=channel_id,
+        parent_kind=asked.parent_kind,
+        parent_id=asked.parent_id,
+        attributes=asked.attributes,
+        customer=NOBODY,
+        channel=knowledge.channel_view(channel_id),
+    )
+
+
+async def _lock_roots(tx: Pass, group: _Group) -> None:
+    """Lock the roots that events are for, waiting; their earlier due events run first."""
+    wanted: dict[str, list[int]] = {}
+    ids: dict[str, list[str]] = {}
+    for place in _open_places(group):
+        item = group.items[place]
+        if isinstance(item, RootEvent):
+            if item.root_id not in wanted:
+                ids.setdefault(item.root_kind, []).append(item.root_id)
+            wanted.setdefault(item.root_id, []).append(place)
     if not wanted:
         return
-    orders = {order.id: order for order in await load_trees(tx, list(wanted), "waiting")}
-    due = await inbox.due_events_of_roots(tx, list(orders), tx.now)
+    roots = await load_roots(tx, tx.knowledge, ids, "waiting")
+    due = await inbox.due_events_of_roots(tx, list(roots), tx.now)
     group.due = [event.id for event in due]
-    for order_id, places in wanted.items():
-        if order_id not in orders:
+    for root_id, places in wanted.items():
+        root = roots.get(root_id)
+        if root is None:
             for place in places:
-                group.results[place] = unknown_order(order_id)
+                group.results[place] = _unknown_root(group.items[place])
             continue
-        events = [event for event in due if event.root_id == order_id]
+        events = [event for event in due if event.root_id == root_id]
         for place in places:
             item = group.items[place]
-            if isinstance(item, OrderEvent):
+            if isinstance(item, RootEvent):
                 group.event_places[item.id] = place
-                group.existing[place] = order_id
-                events.append(
-                    Event("order", order_id, "order", order_id, item.name, item.payload, id=item.id)
-                )
-        group.contexts[order_id] = context_of(tx, orders[order_id], events)
+                group.existing[place] = root_id
+                events.append(_event_of(item))
+        group.contexts[root_id] = context_of(tx, root, events, group.known)
+
+
+def _event_of(item: RootEvent) -> Event:
+    return Event(
+        item.root_kind,
+        item.root_id,
+        item.entity or item.root_kind,
+        item.entity_id or item.root_id,
+        item.name,
+        item.payload,
+        id=item.id,
+    )
+
+
+def _unknown_root(item: Work) -> Refusal:
+    if isinstance(item, RootEvent) and item.root_kind != "order":
+        sentence = f"There is no {item.root_kind} {item.root_id}."
+        return Refusal("unknown_entity", sentence, entity_id=item.root_id)
+    return unknown_order(item.root_id if isinstance(item, RootEvent) else "")
 
 
 def unknown_order(order_id: str) -> Refusal:
@@ -384,15 +492,15 @@ def _refuse_unhandled(group: _Group) -> None:
     """Refuse requests that the status does not allow; nothing of them is written."""
     refusals: dict[int, Refusal] = {}
     for context in group.contexts.values():
-        for event in context.unhandled:
+        for event in (*context.unhandled, *context.passed_over):
             place = group.event_places.get(event.id)
             if place is not None:
-                message = f"{event.name} is not possible while the order is {context.root.status}."
-                refusals[place] = Refusal(
-                    "not_allowed_in_status", message, status=context.root.status
-                )
+                context.meet(event)
+                kind, status = context.entity.kind, context.entity.status
+                message = f"{event.name} is not possible while the {kind} is {status}."
+                refusals[place] = Refusal("not_allowed_in_status", message, status=status)
     if refusals:
-        raise _RefusedItemsError(refusals, {})
+        raise _RefusedItemsError(refusals, {}, {})
 
 
 async def _take_in_only(tx: Pass, group: _Group) -> None:
@@ -401,26 +509,29 @@ async def _take_in_only(tx: Pass, group: _Group) -> None:
     for place, order in group.orders.items():
         item = group.items[place]
         if isinstance(item, NewOrder) and not item.wait:
-            later.append(_created(tx, order, item.order))
+            later.append(_created(tx, group, order, item.order))
     if not later:
         return
-    await write_orders(tx, [context.root for context in later])
+    await write_orders(tx, [context.root for context in later], tx.now)
     await tx.knowledge.append_changes(tx, [c for context in later for c in context.changes])
     await inbox.post(tx, [context.event for context in later], tx.now)
 
 
 async def _answer(tx: Pass, group: _Group) -> None:
-    trees = {order.id: order for order in group.orders.values()}
-    trees |= {c.root.id: c.root for c in group.contexts.values()}
-    lacking = sorted(set(group.existing.values()) - set(trees))
-    for order in await load_trees(tx, lacking, "read"):
-        trees[order.id] = order
+    roots: dict[str, Root] = {one.id: one for one in group.orders.values()}
+    roots |= {c.root.id: c.root for c in group.contexts.values()}
+    lacking: dict[str, list[str]] = {}
+    for place, root_id in group.existing.items():
+        if root_id not in roots:
+            lacking.setdefault(_kind_of(group.items[place]), []).append(root_id)
+    if lacking:
+        roots |= await load_roots(tx, tx.knowledge, lacking, "read")
     documents: dict[str, bytes] = {}
     for place in _open_places(group):
-        order_id = group.existing.get(place) or group.orders[place].id
-        if order_id not in documents:
-            documents[order_id] = _encode(order_document(trees[order_id], tx.knowledge))
-        group.results[place] = documents[order_id]
+        root_id = group.existing.get(place) or (group.orders.get(place) or group.entities[place]).id
+        if root_id not in documents:
+            documents[root_id] = _encode(root_document(roots[root_id], tx.knowledge))
+        group.results[place] = documents[root_id]
     answers = {
         item.key: body
         for place, item in enumerate(group.items)
@@ -428,3 +539,9 @@ async def _answer(tx: Pass, group: _Group) -> None:
     }
     await write_answers(tx, list(answers.items()))
     await drop_keys(tx, sorted(group.keys - answers.keys()))
+
+
+def _kind_of(item: Work) -> str:
+    if isinstance(item, RootEvent):
+        return item.root_kind
+    return item.asked.kind if isinstance(item, NewEntity) else "order"

@@ -7,7 +7,7 @@ really there moves. Counters, fulfilments and counted capacity follow the stock.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -18,6 +18,7 @@ from penstock.fulfilment.model import Fulfilment
 from penstock.inventory.model import Ask, Cause, Reservation
 from penstock.orders.model import Line, Order
 from penstock.passes import Pass
+from penstock.rules.fulfilments import move_fulfilment, open_fulfilment
 from penstock.rules.routing import GivenBack
 
 
@@ -36,7 +37,7 @@ class Withdraw(Rule, frozen=True):
 
 def _withdraw_fulfilment(context: Context, payload: dict[str, Any]) -> None:
     order: Order = context.root
-    fulfilment = open_fulfilment(context, payload)
+    fulfilment = open_fulfilment(context)
     if fulfilment is None:
         return
     back = GivenBack(reservations=[], capacity=[])
@@ -45,9 +46,7 @@ def _withdraw_fulfilment(context: Context, payload: dict[str, Any]) -> None:
         lines[line.line_id].qty_allocated -= line.qty
         lines[line.line_id].qty_unsourced += line.qty
     back.reservations += _take_out(order, {fulfilment.id})
-    _end(fulfilment, "rejected", back)
-    reason = str(payload.get("reason", ""))
-    context.record("fulfilment.rejected", "fulfilment", fulfilment.id, {"reason": reason})
+    _end(context, fulfilment, "rejected", back, {"reason": str(payload.get("reason", ""))})
     context.memo["given_back"] = back
 
 
@@ -72,29 +71,8 @@ def _withdraw_reservation(context: Context, payload: dict[str, Any]) -> None:
     payload = {"line_id": line.id, "qty": reservation.qty}
     context.record("fulfilment.stock_lost", "fulfilment", fulfilment.id, payload)
     if not any(part.qty for part in fulfilment.lines):
-        _end(fulfilment, "cancelled", back)
-        context.record("fulfilment.cancelled", "fulfilment", fulfilment.id, {})
+        _end(context, fulfilment, "cancelled", back)
     context.memo["given_back"] = back
-
-
-def open_fulfilment(context: Context, payload: dict[str, Any]) -> Fulfilment | None:
-    """Return the open fulfilment the event names; fails the context otherwise."""
-    order: Order = context.root
-    wanted = payload.get("fulfilment_id")
-    fulfilment = next((f for f in order.fulfilments if f.id == wanted), None)
-    if fulfilment is None:
-        context.fail(Refusal("unknown_fulfilment", "The order has no such fulfilment."))
-    elif not fulfilment.is_open():
-        context.fail(
-            Refusal(
-                "fulfilment_not_open",
-                f"The fulfilment is {fulfilment.status} already.",
-                status=fulfilment.status,
-            )
-        )
-    else:
-        return fulfilment
-    return None
 
 
 def _take_out(order: Order, fulfilment_ids: set[str]) -> list[Reservation]:
@@ -104,8 +82,14 @@ def _take_out(order: Order, fulfilment_ids: set[str]) -> list[Reservation]:
     return taken
 
 
-def _end(fulfilment: Fulfilment, status: str, back: GivenBack) -> None:
-    fulfilment.status = status
+def _end(
+    context: Context,
+    fulfilment: Fulfilment,
+    status: str,
+    back: GivenBack,
+    payload: dict[str, Any] | None = None,
+) -> None:
+    move_fulfilment(context, fulfilment, status, payload)
     if fulfilment.capacity_day is not None:
         back.capacity.append((fulfilment.origin_id, fulfilment.service, fulfilment.capacity_day))
 
@@ -124,8 +108,7 @@ class Cancel(Rule, frozen=True):
                 _cancel_line(context.root, line, qty, back)
             for fulfilment in context.root.fulfilments:
                 if fulfilment.is_open() and not any(part.qty for part in fulfilment.lines):
-                    _end(fulfilment, "cancelled", back)
-                    context.record("fulfilment.cancelled", "fulfilment", fulfilment.id, {})
+                    _end(context, fulfilment, "cancelled", back)
             asks.append(
                 Ask(context.root.id, release=back.reservations, capacity_back=back.capacity)
             )
@@ -207,6 +190,27 @@ def _give_back_part(
             order.reservations.append(rest)
 
 
+class GiveBack(Rule, frozen=True):
+    """Give the stock back that `withdraw` took, where nothing is allocated in its place."""
+
+    asks: ClassVar[bool] = True
+
+    async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
+        """Unreserve it."""
+        asks: list[Ask] = []
+        for context in contexts:
+            back: GivenBack = context.memo.pop("given_back", None) or GivenBack()
+            asks.append(
+                Ask(
+                    context.root.id,
+                    release=back.reservations,
+                    release_cause=back.cause,
+                    capacity_back=back.capacity,
+                )
+            )
+        await tx.ask(asks)
+
+
 class SettleUnstocked(Rule, frozen=True):
     """Count lines that need no stock as shipped, once no line that needs some is open."""
 
@@ -222,16 +226,18 @@ class SettleUnstocked(Rule, frozen=True):
 
 
 class Ship(Rule, frozen=True):
-    """Let the stock of the fulfilment that the event names leave."""
+    """Let the stock of the fulfilment leave; it is `to` then: shipped, or collected."""
 
+    to: Literal["shipped", "collected"] = "shipped"
     asks: ClassVar[bool] = True
+    entities: ClassVar[frozenset[str] | None] = frozenset({"fulfilment", "order"})
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
         """Ship it whole: stock leaves, the lines' counters follow, `fulfilment.shipped`."""
         asks: list[Ask] = []
         for context in contexts:
             order: Order = context.root
-            fulfilment = open_fulfilment(context, context.event.payload)
+            fulfilment = open_fulfilment(context)
             if fulfilment is None:
                 asks.append(Ask(order.id))
                 continue
@@ -239,7 +245,6 @@ class Ship(Rule, frozen=True):
             for part in fulfilment.lines:
                 lines[part.line_id].qty_allocated -= part.qty
                 lines[part.line_id].qty_shipped += part.qty
-            fulfilment.status = "shipped"
             asks.append(Ask(order.id, ship=_take_out(order, {fulfilment.id})))
-            context.record("fulfilment.shipped", "fulfilment", fulfilment.id, {})
+            move_fulfilment(context, fulfilment, self.to)
         await tx.ask(asks)

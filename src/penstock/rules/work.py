@@ -1,4 +1,4 @@
-"""The worker's share: due events of orders, in batches, a pass each.
+"""The worker's share: due events of any root, in batches, a pass each.
 
 A batch is noted before it runs, in a transaction of its own. Events noted by a worker that is dead
 run one by one, and after `MAX_NOTES` notes they are dead letters: a rule that kills the process
@@ -17,37 +17,52 @@ import structlog
 
 from penstock.db import Tx, uuid_array
 from penstock.engine import inbox
+from penstock.engine.context import RefusedAt
 from penstock.engine.inbox import SQL, Event
 from penstock.errors import Refusal, Transient
 from penstock.passes import Pass
 from penstock.rules.dead_letters import bury, bury_refused
-from penstock.rules.execute import RefusedInPassError, context_of, load_trees, run_and_write
+from penstock.rules.execute import RefusedInPassError, run_and_write
 from penstock.rules.knowledge import Knowledge
+from penstock.rules.roots import context_of, load_roots
 
 MAX_NOTES = 3
-MAX_BATCH = 200
+MAX_BATCH = 500
 _log = structlog.get_logger(__name__)
 
 
 class Batch(msgspec.Struct):
-    """Roots to run together, and the ids of their due events as they were noted.
+    """Roots to run together (kind by id), and the ids of their due events as they were noted.
 
-    With `first_only` each root's oldest due event is run, and those behind it are left.
+    With `first_only` each root's oldest due event is run, and those behind it are left. `known` are
+    refusals that workflows handle by themselves.
     """
 
-    root_ids: list[str]
+    roots: dict[str, str]
     event_ids: list[str]
     first_only: bool = False
+    known: dict[RefusedAt, Refusal] = {}
+
+    def ids_by_kind(self) -> dict[str, list[str]]:
+        """Return the ids of the roots by kind."""
+        found: dict[str, list[str]] = {}
+        for root_id, kind in self.roots.items():
+            found.setdefault(kind, []).append(root_id)
+        return found
 
 
 async def run_due(knowledge: Knowledge, backend_pid: int, limit: int = MAX_BATCH) -> int:
     """Run up to `limit` due events; returns how many had an end (0: pause before the next look).
 
-    Events of orders that another worker holds are passed over.
+    Events that another living worker has noted, and roots that it holds, are passed over.
 
     `backend_pid` is of a connection that lives as long as the worker: notes go by it.
     """
-    events = await knowledge.database.run(knowledge.schema, lambda tx: _due(tx, knowledge, limit))
+
+    async def due(tx: Tx) -> list[Event]:
+        return await _due(tx, knowledge, backend_pid, limit)
+
+    events = await knowledge.database.run(knowledge.schema, due)
     if not events:
         return 0
     ended = await _bury_killers(knowledge, events)
@@ -57,9 +72,9 @@ async def run_due(knowledge: Knowledge, backend_pid: int, limit: int = MAX_BATCH
     return ended
 
 
-async def _due(tx: Tx, knowledge: Knowledge, limit: int) -> list[Event]:
+async def _due(tx: Tx, knowledge: Knowledge, backend_pid: int, limit: int) -> list[Event]:
     now = knowledge.clock.now()
-    roots = await tx.fetch(SQL.due_roots, (now, limit))
+    roots = await tx.fetch(SQL.due_roots, (now, backend_pid, limit))
     if not roots:
         return []
     return await inbox.due_events_of_roots(tx, [row[1] for row in roots], now)
@@ -94,16 +109,17 @@ async def _batches(knowledge: Knowledge, events: Sequence[Event]) -> list[Batch]
     by_root: dict[str, list[Event]] = {}
     for event in events:
         by_root.setdefault(event.root_id, []).append(event)
-    together = Batch([], [])
+    together = Batch({}, [])
     alone: list[Batch] = []
     for root_id, of_root in by_root.items():
         ids = [event.id for event in of_root]
+        kind = of_root[0].root_kind
         if suspects.intersection(ids):
-            alone.append(Batch([root_id], ids))
+            alone.append(Batch({root_id: kind}, ids))
         else:
-            together.root_ids.append(root_id)
+            together.roots[root_id] = kind
             together.event_ids += ids
-    return ([together] if together.root_ids else []) + alone
+    return ([together] if together.roots else []) + alone
 
 
 async def _note(knowledge: Knowledge, batch: Batch, backend_pid: int) -> None:
@@ -128,32 +144,44 @@ async def _run(knowledge: Knowledge, batch: Batch) -> int:
     try:
         return await knowledge.run_pass("worker", work)
     except RefusedInPassError as refused:
+        batch.known |= refused.known
         await bury_refused(knowledge, refused.refusals)
         return len(refused.refusals) + await _run(knowledge, batch)
     except Transient:
-        _log.warning("batch left for later", roots=len(batch.root_ids))
+        _log.warning("batch left for later", roots=len(batch.roots))
         return 0
     except Exception as error:  # noqa: BLE001 (the worker edge: isolates whatever a rule raises)
-        if len(batch.root_ids) > 1:
-            half = len(batch.root_ids) // 2
-            ended = await _run(knowledge, Batch(batch.root_ids[:half], []))
-            return ended + await _run(knowledge, Batch(batch.root_ids[half:], []))
+        if len(batch.roots) > 1:
+            first, second = _halves(batch)
+            return await _run(knowledge, first) + await _run(knowledge, second)
         if not batch.first_only:
-            return await _run(knowledge, Batch(batch.root_ids, [], first_only=True))
-        await _bury_root(knowledge, batch.root_ids[0], error)
+            alone = Batch(batch.roots, [], first_only=True, known=batch.known)
+            return await _run(knowledge, alone)
+        await _bury_root(knowledge, next(iter(batch.roots)), error)
         return 1
 
 
+def _halves(batch: Batch) -> tuple[Batch, Batch]:
+    roots = list(batch.roots.items())
+    half = len(roots) // 2
+    first, second = dict(roots[:half]), dict(roots[half:])
+    return Batch(first, [], known=batch.known), Batch(second, [], known=batch.known)
+
+
 async def _decide(tx: Pass, batch: Batch) -> int:
-    orders = await load_trees(tx, batch.root_ids, "skipping")
-    if not orders:
+    roots = await load_roots(tx, tx.knowledge, batch.ids_by_kind(), "skipping")
+    if not roots:
         return 0
-    due = await inbox.due_events_of_roots(tx, [order.id for order in orders], tx.now)
+    due = await inbox.due_events_of_roots(tx, list(roots), tx.now)
     events: dict[str, list[Event]] = {}
     for event in due:
         events.setdefault(event.root_id, []).append(event)
     most = 1 if batch.first_only else None
-    contexts = [context_of(tx, o, events[o.id][:most]) for o in orders if o.id in events]
+    contexts = [
+        context_of(tx, root, events[root.id][:most], batch.known)
+        for root in roots.values()
+        if root.id in events
+    ]
     if not contexts:
         return 0
     await run_and_write(tx, contexts)

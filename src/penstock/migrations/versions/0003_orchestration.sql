@@ -47,6 +47,7 @@ ALTER TABLE fulfilment ADD COLUMN workflow_id integer;
 ALTER TABLE orders ADD COLUMN changed_at timestamptz NOT NULL DEFAULT now(); -- the last pass that ran its events
 
 -- ── timers, notes, what a person did ──────────────────────────────────────────────────────────
+ALTER TABLE inbox DROP COLUMN attempts;
 ALTER TABLE inbox ADD COLUMN timer text;        -- its name in the workflow; null: not of a workflow
 CREATE TABLE note (
     id        uuid        PRIMARY KEY,
