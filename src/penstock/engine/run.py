@@ -191,7 +191,7 @@ def _match(context: Context, event: Event) -> tuple[list[Ruleset], list[str]]:
             matched.append(ruleset)
         else:
             not_met.append(f"{ruleset.name} (refused: {refusal.code})")
-    if not matched:
+    if not matched and not context.emitted:
         (context.passed_over if not_met else context.unhandled).append(event)
     _take_emitted(context)
     return matched, not_met
