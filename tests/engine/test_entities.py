@@ -9,14 +9,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.shop import Shop, answered, opened, order, place, shop, tell, work
+from tests.shop import Shop, answered, count, opened, order, place, shop, tell, work
 
 from penstock.app import Account
 from penstock.clock import ManualClock
+from penstock.db import Tx
 from penstock.engine.entities import EntityInput
 from penstock.engine.document import read_document
-from penstock.engine.workflows import put_workflow, shipped_document
+from penstock.engine.workflows import load_workflows, put_workflow, shipped_document
 from penstock.errors import Refusal
+from penstock.network.model import SwitchInput
+from penstock.rules.subjects import tell_switches
 from penstock.rules.take import NewEntity, RootEvent
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -182,5 +185,82 @@ def test_a_loop_is_refused_and_leaves_nothing(lent: Shop) -> None:
             assert results[0].code == "too_many_events"
             assert answered(results[1])["status"] == "packed"
             assert lent.sql("SELECT ref FROM entity") == [("p2",)]
+
+    asyncio.run(story())
+
+
+POSITION = """
+name: position
+entity: position
+type: default
+statuses:
+  - {name: in_stock, phase: stock, category: waiting, meaning: "There is some."}
+  - {name: out_of_stock, phase: stock, category: waiting, meaning: "There is none."}
+rulesets:
+  - name: gone
+    event: position.out_of_stock
+    statuses: [in_stock]
+    rules: [{transition: {to: out_of_stock}}]
+  - name: back
+    event: position.back_in_stock
+    statuses: ['*']
+    rules: [{transition: {to: in_stock}}]
+"""
+
+
+def test_a_position_is_told_when_it_runs_out_and_comes_back_never_per_row(lent: Shop) -> None:
+    async def story() -> None:
+        async with opened(lent) as account:
+            await put(account, POSITION)
+            await count(account, ("P1", "L1", 5), ("P2", "L1", 5))
+            told = "SELECT name, count(*) FROM inbox GROUP BY 1"
+            assert lent.sql(told) == [("position.back_in_stock", 2)]
+            assert await work(account) == 2
+            await count(account, ("P1", "L1", 9), ("P2", "L1", 3))
+            await place(account, order("a", ("P1", 4)))
+            assert lent.sql(told) == []
+            await place(account, order("b", ("P1", 5)))
+            assert lent.sql(told) == [("position.out_of_stock", 1)]
+            await work(account)
+            states = "SELECT ref, status FROM entity ORDER BY ref"
+            assert lent.sql(states) == [("P1@L1", "out_of_stock"), ("P2@L1", "in_stock")]
+
+    asyncio.run(story())
+
+
+LOCATION = """
+name: location
+entity: location
+type: default
+statuses:
+  - {name: open, phase: life, category: waiting, meaning: "It serves."}
+  - {name: closed, phase: life, category: waiting, meaning: "A service is off."}
+rulesets:
+  - name: close
+    event: location.switched_off
+    statuses: [open]
+    rules: [{transition: {to: closed}}]
+  - name: open
+    event: location.switched_on
+    statuses: [closed]
+    rules: [{transition: {to: open}}]
+"""
+
+
+def test_a_location_is_told_when_a_service_is_switched(lent: Shop) -> None:
+    async def story() -> None:
+        async with opened(lent) as account:
+            await put(account, LOCATION)
+            workflows = account.knowledge.workflows
+            off = SwitchInput("L1", "deliver", is_on=False, reason="flood")
+
+            async def switch(tx: Tx) -> None:
+                workflows = await load_workflows(tx, account.knowledge.vocabulary)
+                await tell_switches(tx, workflows, "location", [off], NOON)
+
+            await account.database.run(account.schema, switch)
+            assert not workflows.handles("location")
+            await work(account)
+            assert lent.sql("SELECT ref, status FROM entity") == [("L1", "closed")]
 
     asyncio.run(story())

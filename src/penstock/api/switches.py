@@ -6,7 +6,6 @@ and takes the stock out of availability as soon as it hears of it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -20,9 +19,9 @@ from penstock.db import Tx
 from penstock.errors import Refusal
 from penstock.network.commands import switch_locations, switch_networks
 from penstock.network.model import SwitchInput
+from penstock.rules.subjects import tell_switches
 
 _encode = msgspec.json.Encoder().encode
-Verb = Callable[[Tx, Sequence[SwitchInput], datetime], Awaitable[Sequence[str | Refusal]]]
 
 
 class SwitchBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -39,12 +38,12 @@ _body = msgspec.json.Decoder(SwitchBody)
 
 async def switch_location(served: Served, ref: str, service: str, request: Request) -> Reply:
     """Switch a service of a location; refuses with `unknown_location`, `unknown_service`."""
-    return await _switch(served, switch_locations, _asked(ref, service, request))
+    return await _switch(served, "location", _asked(ref, service, request))
 
 
 async def switch_network(served: Served, ref: str, service: str, request: Request) -> Reply:
     """Switch a service of a network; refuses with `unknown_network`, `unknown_service`."""
-    return await _switch(served, switch_networks, _asked(ref, service, request))
+    return await _switch(served, "network", _asked(ref, service, request))
 
 
 def _asked(ref: str, service: str, request: Request) -> SwitchInput:
@@ -53,11 +52,17 @@ def _asked(ref: str, service: str, request: Request) -> SwitchInput:
     return SwitchInput(ref, service, asked.on, asked.since, asked.until, asked.reason)
 
 
-async def _switch(served: Served, verb: Verb, switch: SwitchInput) -> Reply:
+async def _switch(served: Served, kind: str, switch: SwitchInput) -> Reply:
+    verb = switch_locations if kind == "location" else switch_networks
+    knowledge = served.knowledge
+
     async def work(tx: Tx) -> None:
-        (result,) = await verb(tx, [switch], served.knowledge.clock.now())
+        now = knowledge.clock.now()
+        (result,) = await verb(tx, [switch], now)
         if isinstance(result, Refusal):
             raise result
+        if result == "updated":
+            await tell_switches(tx, knowledge.workflows, kind, [switch], now)
 
     await served.database.run(served.schema, work)
     document = {

@@ -79,12 +79,20 @@ def _switch_on(kind: Kind, ref: str, service: str, account: str | None) -> None:
 
 def _switch(kind: Kind, switch: SwitchInput, account: str | None) -> None:
     from penstock.db import Tx
+    from penstock.engine.readable import load_vocabulary
+    from penstock.engine.workflows import load_workflows
     from penstock.network.commands import switch_locations, switch_networks
     from penstock.records import insist
+    from penstock.rules.subjects import tell_switches
 
     verb = switch_locations if kind == "location" else switch_networks
 
     async def work(tx: Tx) -> None:
-        insist(await verb(tx, [switch], datetime.now(UTC)))
+        now = datetime.now(UTC)
+        results = await verb(tx, [switch], now)
+        insist(results)
+        if results == ["updated"]:
+            workflows = await load_workflows(tx, load_vocabulary())
+            await tell_switches(tx, workflows, kind, [switch], now)
 
     run_in_transaction(read_settings(account=account), work)

@@ -35,6 +35,7 @@ from penstock.network.directory import Directory, load_directory
 from penstock.network.profiles import load_profiles
 from penstock.orders.intake import OrderInput
 from penstock.passes import Pass, run_pass
+from penstock.rules.subjects import tell_crossings
 from penstock.sourcing.model import UNLIMITED, Candidates, Demand, Locations, Plan, Profile
 from penstock.sourcing.source import source
 
@@ -72,7 +73,9 @@ class Knowledge:
             tx.knowledge = self
             await self.refresh(tx, tx.revisions)
             tx.on_commit.append(lambda: self._apply(tx))
-            return await work(tx)
+            result = await work(tx)
+            await tell_crossings(tx, self)
+            return result
 
         return await run_pass(self.database, self.schema, kind, self.clock.now, knowing)
 
