@@ -54,7 +54,7 @@ def promoted_copy(first: Config, copy: Config) -> str:
     """Stop the first server cleanly, and promote a standby that has everything it had."""
     assert stop_server(first)
     source, target = locate(first.data_dir).data, copy.data_dir / "postgres"
-    subprocess.run(["cp", "-a", source, target], check=True)  # owners are kept
+    subprocess.run(["/bin/cp", "-a", source, target], check=True)  # owners are kept
     shutil.copy(first.data_dir / "postgres.conf", copy.data_dir)
     (target / "standby.signal").touch()
     conninfo = ensure_server(copy)
