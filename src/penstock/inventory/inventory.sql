@@ -80,7 +80,7 @@ FROM reservation WHERE root_id = ANY(%s::uuid[]) ORDER BY id
 
 -- name: reservations_of_short_positions
 -- What may be shed, first to go first. Index: reservation_position.
-SELECT r.position_id, r.id, r.qty, r.root_id, r.demand_id, r.kind
+SELECT r.id, r.position_id, r.qty, r.kind, r.root_id, r.demand_id
 FROM reservation r WHERE r.position_id = ANY(%s)
 ORDER BY r.position_id, r.kind, r.priority, r.promised_at DESC NULLS FIRST, r.id DESC
 

@@ -95,12 +95,15 @@ async def write_ledger(
 ) -> Entries | None:
     """Write every movement of the ledger: positions, then journal rows. Returns the entries.
 
-    A few movements are written with what the pass ends with (`Tx.queue`).
+    A few movements are written with what the pass ends with (`Tx.queue`). The journal rows used
+    are taken off the pass's block, so that a pass may write more than one ledger.
     `occurred_us` says by cause id when it happened (microseconds since 1970), if not now.
     """
     entries = ledger.close(tx.journal_base, MAX_ENTRIES_PER_ROW)
     if entries is None:
         return None
+    base = tx.journal_base
+    tx.journal_base += -(-len(entries.position_ids) // MAX_ENTRIES_PER_ROW)
     changed = ledger.changed()
     first = ledger.first_versions
     columns = np.array(
@@ -113,23 +116,25 @@ async def write_ledger(
     )
     if len(entries.position_ids) <= MOST_QUEUED:
         tx.queue(SQL.write_positions, params, _MISSING)
-        tx.queue(SQL.write_journal, _journal_row(tx, tx.journal_base, entries, occurred_us))
+        tx.queue(SQL.write_journal, _journal_row(tx, base, entries, occurred_us))
         return entries
     try:
         await tx.execute(SQL.write_positions, params)
     except DivisionByZero as error:
         raise Broken(_MISSING) from error
-    await write_journal(tx, entries, occurred_us)
+    await write_journal(tx, base, entries, occurred_us)
     return entries
 
 
-async def write_journal(tx: Pass, entries: Entries, occurred_us: Instants | None = None) -> None:
-    """Append the entries as journal rows of at most `MAX_ENTRIES_PER_ROW`."""
+async def write_journal(
+    tx: Pass, base: int, entries: Entries, occurred_us: Instants | None = None
+) -> None:
+    """Append the entries as journal rows of at most `MAX_ENTRIES_PER_ROW`, from id `base` on."""
     total = len(entries.position_ids)
     invariant(total <= MAX_ENTRIES_PER_ROW * MAX_ROWS_PER_PASS, "too many movements in one pass")
     for ordinal, start in enumerate(range(0, total, MAX_ENTRIES_PER_ROW)):
         part = entries.slice(start, start + MAX_ENTRIES_PER_ROW)
-        await write_journal_row(tx, tx.journal_base + ordinal, part, occurred_us)
+        await write_journal_row(tx, base + ordinal, part, occurred_us)
 
 
 async def write_journal_row(
@@ -210,6 +215,19 @@ async def end_expired_holds(
     """End expired holds on locked positions; returns (position id, quantity, root id) of each."""
     rows = await tx.fetch(SQL.end_expired_holds, (position_ids, tx.now))
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def reservations_of_short_positions(
+    tx: Tx, position_ids: NDArray[np.int32]
+) -> list[Reservation]:
+    """Read what may be shed of locked positions: by position, first to go first."""
+    rows = await tx.fetch(SQL.reservations_of_short_positions, (position_ids,))
+    return [
+        Reservation(
+            id=row[0], position_id=row[1], qty=row[2], kind=row[3], root_id=row[4], demand_id=row[5]
+        )
+        for row in rows
+    ]
 
 
 async def reservations_of_roots(tx: Tx, root_ids: Sequence[str]) -> list[Reservation]:
