@@ -81,14 +81,19 @@ class Shop(msgspec.Struct, frozen=True):
 def shop(conninfo: str, name: str, more: str = "") -> Generator[Shop]:
     """Lend a fresh shop (`more` is SQL run on it), dropped afterwards."""
     drop_account(conninfo, name)
-    create_account(conninfo, name)
-    lent = Shop(conninfo, name)
     try:
-        lent.sql(SEED + more)
-        asyncio.run(_put_profile(lent))
-        yield lent
+        yield make_shop(conninfo, name, more)
     finally:
         drop_account(conninfo, name)
+
+
+def make_shop(conninfo: str, name: str, more: str = "") -> Shop:
+    """Make a shop's account (`more` is SQL run on it)."""
+    create_account(conninfo, name)
+    made = Shop(conninfo, name)
+    made.sql(SEED + more)
+    asyncio.run(_put_profile(made))
+    return made
 
 
 async def _put_profile(lent: Shop) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import random
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from importlib import resources
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
@@ -22,7 +23,7 @@ from psycopg.adapt import Buffer, Dumper, Loader
 from psycopg.pq import Format
 from psycopg_pool import AsyncConnectionPool
 
-from penstock.copies import Copy, copy_all
+from penstock.copies import Copy, Statement, write_all
 from penstock.errors import Broken, Refusal, Transient
 
 Row: TypeAlias = tuple[Any, ...]
@@ -82,6 +83,7 @@ class Tx:
     def __init__(self, connection: Connection, schema: str) -> None:
         self.connection = connection
         self.schema = schema
+        self._statements: list[Statement] = []
         self._copies: list[Copy] = []
 
     async def fetch(self, query: bytes, params: Sequence[object] = (), **kw: Any) -> list[Row]:
@@ -105,19 +107,36 @@ class Tx:
         """Run statements without parameters, separated by semicolons, in one round trip."""
         await self.connection.execute(text.encode())
 
+    async def fetch_after(self, script: bytes, query: bytes, params: Sequence[object]) -> list[Row]:
+        """Run a script and a query in one round trip, the parameters (few) as literals."""
+        text = script + b";" + query % tuple(map(literal, params))
+        cursor = await self.connection.execute(text)
+        while cursor.nextset():
+            pass
+        return await cursor.fetchall()
+
+    def queue(self, query: bytes, params: Sequence[object], otherwise: str = "") -> None:
+        """Queue a statement, its parameters (few) as literals, for the end of the transaction.
+
+        A statement that divides by zero raises `Broken` with what `otherwise` says.
+        """
+        text = query % tuple(map(literal, params))
+        self._statements.append(Statement(text, otherwise))
+
     def copy_in(self, table: str, columns: str, lines: list[str]) -> None:
         """Queue text rows (fields joined by tabs, see `copy_text`) for a table.
 
-        They are written together, in order, by `write_copies`, which every transaction ends with:
+        They are written at the end of the transaction, in order, after what `queue` was given:
         a statement before that does not see them.
         """
         if lines:
             self._copies.append(Copy(table, columns, lines))
 
-    async def write_copies(self) -> None:
-        """Write the queued rows now, by COPY."""
+    async def write_queued(self, last: bytes = b"") -> None:
+        """Write what is queued, and then run `last` (COMMIT), all in one round."""
+        statements, self._statements = self._statements, []
         copies, self._copies = self._copies, []
-        await copy_all(self.connection, copies)
+        await write_all(self.connection, statements, copies, last)
 
 
 class Database:
@@ -171,11 +190,10 @@ async def begin(connection: Connection, schema: str, more: str = "") -> psycopg.
 async def _finish(tx: Tx, work: Callable[[Tx], Awaitable[T]]) -> T:
     try:
         result = await work(tx)
-        await tx.write_copies()
+        await tx.write_queued(b"COMMIT")
     except BaseException:
         await roll_back(tx.connection)
         raise
-    await tx.connection.execute(b"COMMIT")
     return result
 
 
@@ -232,6 +250,19 @@ def copy_text(text: str) -> str:
 def uuid_array(ids: Iterable[str]) -> str:
     """Write ids as a PostgreSQL array literal; use with a `::uuid[]` cast."""
     return "{" + ",".join(ids) + "}"
+
+
+def literal(value: object) -> bytes:
+    """Write a value as a literal that PostgreSQL reads as the type it stands for."""
+    if value is None:
+        return b"NULL"
+    if isinstance(value, np.ndarray):
+        return b"'{" + ",".join(map(str, value.tolist())).encode() + b"}'"
+    if isinstance(value, (bool, int)):
+        return str(value).encode()
+    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    doubled = text.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{doubled}'".encode()
 
 
 async def _configure(connection: Connection) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from penstock.db import Connection, Database, Tx, begin, retry, roll_back
 from penstock.errors import OutcomeUnknown, Transient, invariant
@@ -65,21 +66,29 @@ async def run_pass(
             try:
                 await _open(tx, kind)
                 result = await work(tx)
-                await tx.write_copies()
             except BaseException:
                 await roll_back(connection)
                 raise
-            try:
-                await connection.execute(_STAMP_AND_COMMIT % pass_id.encode())
-            except psycopg.OperationalError as error:
-                await connection.close()
-                if not await was_committed(database, schema, pass_id):
-                    raise Transient(f"connection lost during COMMIT: {error}") from error
+            await _commit(database, tx)
         for callback in tx.on_commit:
             callback()
         return result
 
     return await retry(once)
+
+
+async def _commit(database: Database, tx: Pass) -> None:
+    connection = tx.connection
+    try:
+        await tx.write_queued(_STAMP_AND_COMMIT % tx.id.encode())
+    except BaseException as error:
+        has_answer = connection.pgconn.transaction_status == TransactionStatus.INERROR
+        if has_answer or not isinstance(error, psycopg.OperationalError):
+            await roll_back(connection)
+            raise
+        await connection.close()
+        if not await was_committed(database, tx.schema, tx.id):
+            raise Transient(f"connection lost during COMMIT: {error}") from error
 
 
 async def _open(tx: Pass, kind: str) -> None:

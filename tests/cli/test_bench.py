@@ -54,6 +54,18 @@ def test_plans_of_the_sourcing_benchmark_cost_what_the_best_plan_costs(penstock:
     assert run(penstock, "sourcing", "--seconds", "0.5")["dearer_than_best"] == 0
 
 
+def test_an_order_in_a_large_account_is_measured_against_one_in_an_empty_one(
+    penstock: Command, server: str
+) -> None:
+    sizes = ("--positions", "60000", "--orders", "2500")
+    found = run(penstock, "scale", *sizes, "--seconds", "0.5", "--clients", "8")
+    assert (found["positions"], found["past_orders"]) == (60_000, 2_500)
+    assert {found[n] for n in ("oversold", "stranded", "refused_while_left")} == {0}
+    assert found["audit_breaches"] == found["failed"] == found["spread_failed"] == 0
+    assert all(found[n] for n in ("ratio_cost", "ratio_cost_processor", "ratio_cost_alone"))
+    assert accounts(server) == []
+
+
 def test_a_server_that_does_not_wait_for_the_disk_is_refused(
     penstock: Command, server: str
 ) -> None:

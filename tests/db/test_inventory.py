@@ -305,6 +305,48 @@ def test_a_count_below_what_is_reserved_is_accepted_and_sheds(database: str, sch
     tell(database, schema, story)
 
 
+@pytest.mark.parametrize("by_adjustment", [False, True])
+def test_cart_holds_end_before_an_allocation_is_shed(
+    database: str, schema: str, *, by_adjustment: bool
+) -> None:
+    async def story(stock: Stock) -> None:
+        await stock.count((1, 1, 10), (2, 1, 4))
+        await stock.reserve(1, 4)
+        expires_at = NOW + timedelta(hours=2)
+        kept = [await stock.reserve(1, 2, expires_at), await stock.reserve(2, 2, expires_at)]
+        shed = await stock.reserve(1, 3, expires_at)
+        assert isinstance(shed, Reservation)
+        stock.now = NOW + timedelta(hours=1)
+        await _lose(stock, 3, by_adjustment=by_adjustment)
+        assert stock.positions() == {(1, 1): (7, 6), (2, 1): (4, 2)}
+        left = stock.rows("SELECT id::text FROM reservation WHERE kind = 1 ORDER BY id")
+        assert left == [(one.id,) for one in kept if isinstance(one, Reservation)]
+        entries = stock.rows(
+            "SELECT e.qty, e.cause_id::text FROM journal j, unnest(j.cause_kinds, "
+            "j.reserved_deltas, j.cause_ids) AS e (kind, qty, cause_id) WHERE e.kind = 10"
+        )
+        assert entries == [(-3, shed.root_id)]
+        assert stock.rows("SELECT 1 FROM inbox") == []
+        assert await stock.unreserve(shed) == []
+        stock.check_journal()
+        await _lose(stock, 4, by_adjustment=by_adjustment)
+        assert stock.positions() == {(1, 1): (3, 4), (2, 1): (4, 2)}
+        lost = stock.rows("SELECT payload ->> 'qty' FROM inbox WHERE name = 'order.stock_lost'")
+        assert lost == [("4",)]
+
+    tell(database, schema, story)
+
+
+async def _lose(stock: Stock, qty: int, *, by_adjustment: bool) -> None:
+    """Let the first position have fewer, by a count or by an adjustment of it."""
+    if by_adjustment:
+        lost = [Adjustment(1, 1, -qty, stock.now)]
+        await stock.run(lambda tx: adjust_stock(tx, lost, new_id()))
+    else:
+        on_hand, _ = stock.positions()[(1, 1)]
+        await stock.count((1, 1, on_hand - qty), at=stock.now)
+
+
 def test_a_row_that_lost_a_race_is_left_to_be_judged_again(database: str, schema: str) -> None:
     async def story(stock: Stock) -> None:
         await stock.count((1, 1, 10), (2, 1, 10))

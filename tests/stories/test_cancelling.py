@@ -21,6 +21,7 @@ from tests.shop import (
 )
 
 from penstock.errors import Refusal
+from penstock.orders.intake import HoldInput
 
 CANCEL = "order.cancellation_requested"
 SHIPPED = "fulfilment.shipped"
@@ -129,6 +130,27 @@ def test_what_has_shipped_stays_shipped_and_the_rest_is_cancelled(lent: Shop) ->
             )
             assert isinstance(again, Refusal)
             assert stock_of(lent, "P1") == {"L1": (0, 0)}
+            await assert_clean(lent, account)
+
+    asyncio.run(story())
+
+
+def test_what_needs_no_stock_waits_for_the_hold_though_the_rest_is_cancelled(lent: Shop) -> None:
+    async def story() -> None:
+        async with opened(lent) as account:
+            await count(account, ("P1", "L1", 5))
+            asked = order("a", ("P1", 3), ("WRAP", 1), holds=[HoldInput("fraud")])
+            (placed,) = await place(account, asked)
+            assert placed["status"] == "held"
+            left = await tell(account, placed["id"], CANCEL, lines=[{"ref": "1"}])
+            assert (left["status"], counters(left), counters(left, 1)) == (
+                "held",
+                (0, 0, 0, 3),
+                (1, 0, 0, 0),
+            )
+            assert stock_of(lent, "P1") == {"L1": (5, 0)}
+            free = await tell(account, placed["id"], "order.hold_cleared", kind="fraud", by="ops")
+            assert (free["status"], counters(free, 1)) == ("shipped", (0, 0, 1, 0))
             await assert_clean(lent, account)
 
     asyncio.run(story())

@@ -49,7 +49,7 @@ def test_a_rejected_fulfilment_is_sourced_again_without_its_location(lent: Shop)
             again = await tell(account, placed["id"], REJECTED, fulfilment_id=first["id"])
             assert (type(again), again.code) == (Refusal, "not_allowed_in_status")
             nowhere = await tell(account, placed["id"], REJECTED, fulfilment_id=placed["id"])
-            assert (type(nowhere), nowhere.code) == (Refusal, "unknown_fulfilment")
+            assert (type(nowhere), nowhere.code) == (Refusal, "unknown_entity")
             assert stock_of(lent, "P1") == {"L1": (9, 0), "L2": (2, 2)}
             await assert_clean(lent, account)
 

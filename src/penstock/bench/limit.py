@@ -4,37 +4,46 @@ No engine, no sourcing, no HTTP, no checks: batches of 1,000 orders by COPY into
 indexes and constraints, one sorted UPDATE of positions and one journal row per 5,000 entries, one
 durable commit per batch. What an order leaves (its claim, lines, reservations, fulfilment, four
 events, trace, explanation) is copied from what a real order of the benchmark left, so that rows
-are as wide as the real ones.
+are as wide as the real ones. The journal goes on where the positions' rows are, so that an account
+with such orders passes the audit.
+
+`write_past` makes history the same way: orders that have left, with the shipment in the journal,
+two events more and no reservation.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from penstock.db import Database, copy_text, uuid_array
 from penstock.ids import new_id
 from penstock.passes import Pass, run_pass
 
 BATCH = 1_000
-_ENTRIES_PER_ROW = 5_000
 
-_LOCK = b"SELECT id FROM position WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+_LOCK = b"""
+SELECT id, product_id, location_id, on_hand, reserved, version, journal_id,
+       coalesce((extract(epoch FROM counted_at) * 1000000)::bigint, 0)
+FROM position WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+"""
 _UPDATE = b"""
-UPDATE position p SET reserved = p.reserved + u.qty, version = p.version + u.entries,
-    journal_id = u.journal_id
-FROM unnest(%s::int[], %s::int[], %s::int[], %s::bigint[]) AS u (id, qty, entries, journal_id)
-WHERE p.id = u.id RETURNING p.id, p.version, p.on_hand, p.reserved
+UPDATE position p SET on_hand = u.on_hand, reserved = u.reserved, version = u.version,
+    journal_id = %s
+FROM unnest(%s::int[], %s::int[], %s::int[], %s::int[]) AS u (id, on_hand, reserved, version)
+WHERE p.id = u.id
 """
 _JOURNAL = b"""
 INSERT INTO journal (id, pass_id, occurred_at, position_ids, product_ids, location_ids, pool_ids,
     cause_kinds, cause_ids, on_hand_deltas, reserved_deltas, on_hands, reserveds, versions,
     previous_ids, counted_ats, moves_on_hand)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, false)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _CLAIM = b"""
 INSERT INTO order_ref (channel_id, ref, order_id, body_hash)
@@ -75,26 +84,42 @@ async def run_limit(
     database: Database, schema: str, shape: Shape, stock: Stock, orders: int
 ) -> float:
     """Write so many orders of two lines; returns the rate in orders a second."""
+    return await _write(database, schema, _Pattern(shape, stock), orders)
+
+
+async def write_past(
+    database: Database, schema: str, shape: Shape, stock: Stock, orders: int
+) -> float:
+    """Write so many orders of two lines that were shipped; returns the rate as `run_limit`."""
+    return await _write(database, schema, _Pattern(shape, stock, is_past=True), orders)
+
+
+class _Pattern(msgspec.Struct):
+    """What orders look like: how wide, from which stock, shipped or open; their refs' beginning."""
+
+    shape: Shape
+    stock: Stock
+    is_past: bool = False
+    prefix: str = msgspec.field(default_factory=lambda: f"limit-{secrets.token_hex(4)}")
+
+
+async def _write(database: Database, schema: str, pattern: _Pattern, orders: int) -> float:
     now = datetime.now(UTC)
     started = time.perf_counter()
     for first in range(0, orders, BATCH):
-        await run_pass(database, schema, "limit", lambda: now, _batch(shape, stock, first))
+        numbers = range(first, min(first + BATCH, orders))
+        await run_pass(database, schema, "limit", lambda: now, _batch(pattern, numbers))
     return orders / (time.perf_counter() - started)
 
 
-def _batch(shape: Shape, stock: Stock, first: int) -> Callable[[Pass], Awaitable[None]]:
+def _batch(pattern: _Pattern, numbers: range) -> Callable[[Pass], Awaitable[None]]:
     async def work(tx: Pass) -> None:
-        rows = _rows(tx, shape, stock, first)
+        rows = _rows(tx, pattern, numbers)
         await tx.execute(_CLAIM, (rows.refs, uuid_array(rows.ids), rows.hashes))
-        taken = np.array(rows.positions, dtype=np.int32)
-        ids, counts = np.unique(taken, return_counts=True)
-        await tx.fetch(_LOCK, (ids,))
-        counts = counts.astype(np.int32)
-        journal_ids = np.full(len(ids), tx.journal_base, dtype=np.int64)
-        written = await tx.fetch(_UPDATE, (ids, counts, counts, journal_ids))
-        await _write_journal(tx, rows, written)
+        await _move_stock(tx, rows, is_past=pattern.is_past)
         for table, (columns, lines) in rows.tables.items():
-            tx.copy_in(table, columns, lines)
+            if lines:
+                tx.copy_in(table, columns, lines)
 
     return work
 
@@ -104,7 +129,6 @@ class _Rows(msgspec.Struct):
     ids: list[str]
     hashes: list[bytes]
     positions: list[int]
-    places: list[int]
     causes: list[str]
     tables: dict[str, tuple[str, list[str]]]
 
@@ -125,49 +149,37 @@ _COLUMNS = {
     "sourcing_decision": "pass_id, order_id, choice_id, explanation",
 }
 _EVENTS = ("order.created", "fulfilment.created", "fulfilment.released", "order.allocated")
+_PAST_EVENTS = (*_EVENTS, "fulfilment.shipped", "order.shipped")
 
 
-def _rows(tx: Pass, shape: Shape, stock: Stock, first: int) -> _Rows:
+def _rows(tx: Pass, pattern: _Pattern, numbers: range) -> _Rows:
     """Format the rows of a batch, as text for COPY."""
-    rows = _Rows([], [], [], [], [], [], {t: (c, []) for t, c in _COLUMNS.items()})
+    rows = _Rows([], [], [], [], [], {t: (c, []) for t, c in _COLUMNS.items()})
     lines = {table: columns[1] for table, columns in rows.tables.items()}
-    at = tx.now.isoformat()
-    trace, explanation = _filler(shape.trace), _filler(shape.explanation)
-    destination, charges = _filler(shape.destination), _filler(shape.charges)
-    for number in range(first, first + BATCH):
+    at, shape = tx.now.isoformat(), pattern.shape
+    trace, explanation, destination = map(
+        _filler, (shape.trace, shape.explanation, shape.destination)
+    )
+    status = "shipped" if pattern.is_past else "allocated"
+    work = "shipped" if pattern.is_past else "awaiting_pick"
+    events = _PAST_EVENTS if pattern.is_past else _EVENTS
+    for number in numbers:
         order_id, choice_id, fulfilment_id = new_id(), new_id(), new_id()
-        ref = f"limit-{number}"
+        ref = f"{pattern.prefix}-{number}"
         rows.refs.append(ref)
         rows.ids.append(order_id)
         rows.hashes.append(order_id.encode()[:16])
         lines["orders"].append(
-            f"{order_id}\t1\t{ref}\thome_delivery\t1\tallocated\tGBP\t{at}\t{at}\t4\t1\t1000\t{{}}"
+            f"{order_id}\t1\t{ref}\thome_delivery\t1\t{status}\tGBP\t{at}\t{at}"
+            f"\t{len(events)}\t1\t1000\t{{}}"
         )
-        lines["choice"].append(f"{choice_id}\t{order_id}\t1\tallocated\tdeliver\t{destination}\tf")
-        location_id = 0
-        for ordinal in (1, 2):
-            place = (number * 2 + ordinal) % len(stock.position_ids)
-            line_id, product_id = new_id(), stock.product_ids[place]
-            location_id = stock.location_ids[place]
-            rows.positions.append(stock.position_ids[place])
-            rows.places.append(place)
-            rows.causes.append(order_id)
-            lines["order_line"].append(
-                f"{line_id}\t{order_id}\t{choice_id}\t{ordinal}\t{ordinal}\t{product_id}\tSKU"
-                f"\tallocated\t1\t1\t0\t0\t0\tt\t500\t{charges}"
-            )
-            lines["reservation"].append(
-                f"{new_id()}\t{stock.position_ids[place]}\t1\t2\t0\t{order_id}\t{line_id}"
-                f"\t{fulfilment_id}"
-            )
-            lines["fulfilment_line"].append(
-                f"{fulfilment_id}\t{order_id}\t{line_id}\t{product_id}\t1\t0"
-            )
+        lines["choice"].append(f"{choice_id}\t{order_id}\t1\t{status}\tdeliver\t{destination}\tf")
+        location_id = _add_lines(rows, pattern, number, (order_id, choice_id, fulfilment_id))
         lines["fulfilment"].append(
-            f"{fulfilment_id}\t{order_id}\torder\t{choice_id}\t1\tawaiting_pick\tdeliver"
+            f"{fulfilment_id}\t{order_id}\torder\t{choice_id}\t1\t{work}\tdeliver"
             f"\t{location_id}\t500\t100000\t1000\t{at}\t{at}"
         )
-        for seq, name in enumerate(_EVENTS, start=1):
+        for seq, name in enumerate(events, start=1):
             lines["event"].append(
                 f"{tx.id}\t{tx.next_event_ordinal()}\t{at}\torder\t{order_id}\t{seq}\torder"
                 f"\t{order_id}\t{name}\t{{}}"
@@ -177,40 +189,76 @@ def _rows(tx: Pass, shape: Shape, stock: Stock, first: int) -> _Rows:
     return rows
 
 
+def _add_lines(rows: _Rows, pattern: _Pattern, number: int, ids: tuple[str, str, str]) -> int:
+    """Add an order's two lines with what hangs on them; returns a location they come from."""
+    order_id, choice_id, fulfilment_id = ids
+    stock, charges = pattern.stock, _filler(pattern.shape.charges)
+    state = "shipped\t1\t0\t0\t1\t0" if pattern.is_past else "allocated\t1\t1\t0\t0\t0"
+    location_id = 0
+    for ordinal in (1, 2):
+        place = (number * 2 + ordinal) % len(stock.position_ids)
+        line_id, product_id = new_id(), stock.product_ids[place]
+        location_id = stock.location_ids[place]
+        rows.positions.append(stock.position_ids[place])
+        rows.causes.append(order_id)
+        rows.tables["order_line"][1].append(
+            f"{line_id}\t{order_id}\t{choice_id}\t{ordinal}\t{ordinal}\t{product_id}\tSKU"
+            f"\t{state}\tt\t500\t{charges}"
+        )
+        if not pattern.is_past:
+            rows.tables["reservation"][1].append(
+                f"{new_id()}\t{stock.position_ids[place]}\t1\t2\t0\t{order_id}\t{line_id}"
+                f"\t{fulfilment_id}"
+            )
+        rows.tables["fulfilment_line"][1].append(
+            f"{fulfilment_id}\t{order_id}\t{line_id}\t{product_id}\t1\t{int(pattern.is_past)}"
+        )
+    return location_id
+
+
 def _filler(length: int) -> str:
     """Return a JSON document of about so many characters."""
     return copy_text('{"filler": "' + "x" * max(length - 14, 0) + '"}')
 
 
-async def _write_journal(tx: Pass, rows: _Rows, written: list[tuple[int, ...]]) -> None:
-    finals = {row[0]: row for row in written}
-    total = len(rows.positions)
-    ids = np.array(rows.positions, dtype=np.int32)
-    ones = np.ones(total, dtype=np.int32)
-    versions = np.array([finals[i][1] for i in rows.positions], dtype=np.int32)
-    on_hands = np.array([finals[i][2] for i in rows.positions], dtype=np.int32)
-    reserveds = np.array([finals[i][3] for i in rows.positions], dtype=np.int32)
-    for ordinal, start in enumerate(range(0, total, _ENTRIES_PER_ROW)):
-        part = slice(start, start + _ENTRIES_PER_ROW)
-        size = len(ids[part])
+_ALLOCATION = (3, 0, 1)  # cause, on hand, reserved
+_SHIPMENT = (6, -1, -1)
+
+
+async def _move_stock(tx: Pass, rows: _Rows, *, is_past: bool) -> None:
+    """Lock the positions, journal a unit for each line, and write the sums."""
+    taken = np.array(rows.positions, dtype=np.int32)
+    ids, places, counts = np.unique(taken, return_inverse=True, return_counts=True)
+    held = np.array(await tx.fetch(_LOCK, (ids,)), dtype=np.int64)
+    nth = _nth_of_its_kind(places, counts)
+    values, previous_ids = held[:, 3:6], held[:, 6]
+    journal_id = tx.journal_base
+    steps = (_ALLOCATION, _SHIPMENT) if is_past else (_ALLOCATION,)
+    for journal_id, (cause, *deltas) in enumerate(steps, start=tx.journal_base):
+        step = np.array([*deltas, 1], dtype=np.int64)
+        after = (values[places] + nth[:, None] * step).astype(np.int32)
+        previous = np.where(nth == 1, previous_ids[places], journal_id)
         await tx.execute(
             _JOURNAL,
             (
-                tx.journal_base + ordinal,
-                tx.id,
-                tx.now,
-                ids[part],
-                ids[part],
-                ids[part],
-                np.ones(size, dtype=np.int16),
-                np.full(size, 3, dtype=np.int16),
-                uuid_array(rows.causes[part]),
-                ones[part] * 0,
-                ones[part],
-                on_hands[part],
-                reserveds[part],
-                versions[part],
-                np.zeros(size, dtype=np.int64),
-                np.zeros(size, dtype=np.int64),
+                *(journal_id, tx.id, tx.now, taken),
+                *(held[places, 1].astype(np.int32), held[places, 2].astype(np.int32)),
+                *(np.ones(len(taken), np.int16), np.full(len(taken), cause, np.int16)),
+                uuid_array(rows.causes),
+                *(np.full(len(taken), delta, np.int32) for delta in deltas),
+                *(np.ascontiguousarray(after[:, column]) for column in range(3)),
+                *(previous, held[places, 7], deltas[0] != 0),
             ),
         )
+        values = values + counts[:, None] * step
+        previous_ids = np.full(len(ids), journal_id, dtype=np.int64)
+    sums = (np.ascontiguousarray(values[:, n]).astype(np.int32) for n in range(3))
+    await tx.execute(_UPDATE, (journal_id, ids, *sums))
+
+
+def _nth_of_its_kind(places: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each entry how many of its position came up to it, itself counted."""
+    nth = np.empty(len(places), dtype=np.int64)
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    nth[np.argsort(places, kind="stable")] = np.arange(1, len(places) + 1) - starts
+    return nth

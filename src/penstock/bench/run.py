@@ -17,6 +17,7 @@ from penstock.bench.imports import IMPORT_BUDGETS, bench_import, bench_limit
 from penstock.bench.machine import look_at_machine
 from penstock.bench.orders import ORDERS_BUDGETS, bench_orders
 from penstock.bench.report import Budget, Figure, Options, Result
+from penstock.bench.scale import SCALE_BUDGETS, bench_scale
 from penstock.bench.sourcing import SOURCING_BUDGETS, bench_sourcing
 from penstock.bench.stock import STOCK_BUDGETS, bench_stock
 from penstock.errors import Refusal
@@ -49,6 +50,12 @@ NAMES: dict[str, Benchmark] = {
         "A stock feed of a million rows from a file, changed and unchanged; and its freshness.",
         bench_stock,
         STOCK_BUDGETS,
+    ),
+    "scale": Benchmark(
+        "An order in an account of 10 million positions and a million past orders, against one in "
+        "an empty account.",
+        bench_scale,
+        SCALE_BUDGETS,
     ),
     "hot-sku": Benchmark(
         "One SKU, 64 clients, 1, 2 and 4 processes, with cancellations and expiring holds.",

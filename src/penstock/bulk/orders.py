@@ -1,12 +1,14 @@
 """Orders from a file: taken in and decided as if they had come over HTTP, a thousand at a time.
 
-Owns the chunks. A chunk is decided by `rules.take` in a pass of its own; how far the file is, is
-noted by the next. A kill between the two does nothing twice: an order is known by channel and ref,
-and taking it in again answers what it has become.
+Owns the chunks; the next one is read and prepared while one is decided. A chunk is decided by
+`rules.take` in a pass of its own; how far the file is, is noted by the next. A kill between the two
+does nothing twice: an order is known by channel and ref, and taking it in again answers what it has
+become.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 
@@ -19,9 +21,10 @@ from penstock.bulk.run import Run
 from penstock.errors import Refusal
 from penstock.orders.intake import OrderInput
 from penstock.passes import Pass
-from penstock.rules.take import NewOrder, take
+from penstock.rules.take import NewOrder, prepare, take
 
 ORDERS_PER_PASS = 1_000
+ORDERS_AT_A_TIME = 16
 
 
 async def import_orders(run: Run) -> None:
@@ -29,7 +32,33 @@ async def import_orders(run: Run) -> None:
 
     Refuses with `missing_column`, `unknown_column` and what reading refuses.
     """
-    await read_ahead(_chunks(run), lambda chunk: by_halves(chunk, partial(_take, run)))
+    taking: asyncio.Task[None] | None = None
+
+    async def hand_on(chunk: Chunk[OrderInput]) -> None:
+        nonlocal taking
+        ready = await _prepared(run, chunk)
+        if taking is not None:
+            await taking
+        taking = asyncio.create_task(by_halves(ready, partial(_take, run)))
+
+    try:
+        await read_ahead(_chunks(run), hand_on)
+    except asyncio.CancelledError:
+        if taking is not None:
+            taking.cancel()
+        raise
+    finally:
+        if taking is not None:
+            await taking
+
+
+async def _prepared(run: Run, chunk: Chunk[OrderInput]) -> Chunk[NewOrder]:
+    """Prepare a chunk, a few orders at a time, whenever the one before it waits for PostgreSQL."""
+    orders = [NewOrder(order) for order in chunk.values]
+    for start in range(0, len(orders), ORDERS_AT_A_TIME):
+        await asyncio.sleep(0)
+        prepare(run.knowledge, orders[start : start + ORDERS_AT_A_TIME])
+    return Chunk(orders, chunk.rows, chunk.faults, chunk.rows_done)
 
 
 def _chunks(run: Run) -> Iterator[Chunk[OrderInput]]:
@@ -41,8 +70,8 @@ def _chunks(run: Run) -> Iterator[Chunk[OrderInput]]:
     return sliced(parts, done, ORDERS_PER_PASS)
 
 
-async def _take(run: Run, chunk: Chunk[OrderInput]) -> None:
-    results = await take(run.knowledge, [NewOrder(order) for order in chunk.values])
+async def _take(run: Run, chunk: Chunk[NewOrder]) -> None:
+    results = await take(run.knowledge, chunk.values)
     faults = [
         fault_of_refusal(row, result)
         for row, result in zip(chunk.rows, results, strict=True)

@@ -251,10 +251,8 @@ class Context:
 
     def _find(self, event: Event) -> Any:
         root = self.root
-        if event.entity_id == root.id:
-            return root
-        for subject in root.subjects():
-            if subject.id == event.entity_id:
+        for subject in (root, *root.subjects()) if event.entity_id != root.id else (root,):
+            if subject.id == event.entity_id and subject.kind == event.entity:
                 return subject
         message = f"This {root.kind} has no {event.entity} {event.entity_id}."
         self.fail(Refusal("unknown_entity", message, entity_id=event.entity_id))

@@ -340,6 +340,7 @@ class _Journal:
         """Write the rows and raise the shortages that they tell of."""
         for journal_id, part in self._parts:
             await self._write_row(journal_id, part)
+        self._tx.journal_base += self._rows
         for _, part in self._parts:
             self._tx.entries.append(part)
             lacking = part.reserveds - np.maximum(part.on_hands, 0)

@@ -32,6 +32,7 @@ from penstock.passes import Pass
 from penstock.sourcing.model import Plan
 
 MAX_ROUNDS = 3
+_BACK = b"ROLLBACK TO SAVEPOINT decide"
 
 
 class _Round(msgspec.Struct):
@@ -49,11 +50,8 @@ async def decide(tx: Pass, asks: Sequence[Ask], terms: Terms) -> list[Answer]:
     Returns one answer per ask, in order. Must be called at most once in a pass, since positions
     are locked in one sorted statement. Appends the journal entries to `tx.entries`.
     """
-    await tx.script("SAVEPOINT decide")
     wide: set[int] = set()
     for number in range(1, MAX_ROUNDS + 1):
-        if number > 1:
-            await tx.script("ROLLBACK TO SAVEPOINT decide")
         if number == MAX_ROUNDS:
             wide = {product for ask in asks for product in _products(ask)}
         attempt = await _attempt(tx, asks, terms, wide)
@@ -75,9 +73,10 @@ def _products(ask: Ask) -> set[int]:
 async def _attempt(tx: Pass, asks: Sequence[Ask], terms: Terms, wide: set[int]) -> _Round:
     ids = [r.position_id for ask in asks for r in (*ask.release, *ask.ship)]
     ids += [take[0] for ask in asks for take in _takes(ask.plan)]
-    if wide:
-        ids += await store.positions_with_anything_left(tx, store.id_array(wide), tx.now)
-    ledger = Ledger(await store.lock_positions(tx, store.id_array(ids)))
+    if wide:  # the round before gives up its locks, and what it has ended counts again
+        ids += await store.positions_with_anything_left(tx, store.id_array(wide), _BACK)
+    first = b"" if wide else b"SAVEPOINT decide"
+    ledger = Ledger(await store.lock_positions(tx, store.id_array(ids), first))
     if wide:
         await _end_expired_holds(tx, ledger)
     ledger.capacity_used = await store.lock_capacity(tx, _capacity_keys(asks, ledger, terms, wide))

@@ -14,12 +14,17 @@ WHERE p.product_id = ANY(%s)
                   WHERE r.position_id = p.id AND r.expires_at <= %s))
 
 -- name: write_positions
--- Writes the sums of a pass, one row per position; the version is the backstop. Index: position_pkey.
-UPDATE position p
-SET on_hand = u.on_hand, reserved = u.reserved, version = u.version, journal_id = u.journal_id
-FROM unnest(%s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::bigint[])
-     AS u (id, first_version, on_hand, reserved, version, journal_id)
-WHERE p.id = u.id AND p.version = u.first_version
+-- Writes the sums of a pass, one row per position. The version is the backstop: fewer rows than the
+-- last parameter says divide by zero. Index: position_pkey.
+WITH written AS (
+    UPDATE position p
+    SET on_hand = u.on_hand, reserved = u.reserved, version = u.version, journal_id = u.journal_id
+    FROM unnest(%s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::bigint[])
+         AS u (id, first_version, on_hand, reserved, version, journal_id)
+    WHERE p.id = u.id AND p.version = u.first_version
+    RETURNING 1
+)
+SELECT 1 / (count(*) = %s)::int FROM written
 
 -- name: write_journal
 -- Appends one journal row. No index is read.
@@ -75,7 +80,7 @@ FROM reservation WHERE root_id = ANY(%s::uuid[]) ORDER BY id
 
 -- name: reservations_of_short_positions
 -- What may be shed, first to go first. Index: reservation_position.
-SELECT r.position_id, r.id, r.qty, r.root_id, r.demand_id, r.kind
+SELECT r.id, r.position_id, r.qty, r.kind, r.root_id, r.demand_id
 FROM reservation r WHERE r.position_id = ANY(%s)
 ORDER BY r.position_id, r.kind, r.priority, r.promised_at DESC NULLS FIRST, r.id DESC
 

@@ -1,24 +1,27 @@
-"""Shortages: a count or adjustment below what is reserved is the truth, so allocations go.
+"""Shortages: a count or adjustment below what is reserved is the truth, so reservations go.
 
 Owns who has to go: cart holds first, then the lowest priority, then the latest promise, then the
-youngest. Nothing is unreserved here (an order's allocations are guarded by its root, and roots
-are locked before positions): each order concerned gets the event `order.stock_lost` in the inbox,
-and its workflow gives back and sources again. The stream gets `inventory.shortage`.
+youngest. A cart hold ends here and now, whole, under its position's lock. An allocation is not
+touched (it is guarded by its order's root, and roots are locked before positions): each order
+concerned gets the event `order.stock_lost` in the inbox, and its workflow gives back and sources
+again. The stream gets `inventory.shortage`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock import ids
 from penstock.engine.inbox import Event, post
+from penstock.errors import invariant
 from penstock.events.stream import Change, append_changes
 from penstock.inventory import store
-from penstock.inventory.model import ReservationKind
+from penstock.inventory.ledger import Ledger
+from penstock.inventory.model import Cause, Reservation, ReservationKind
 from penstock.passes import Pass
 
 
@@ -37,11 +40,13 @@ async def raise_shortages(
     ]
     await append_changes(tx, changes)
     lacking_of = dict(zip(position_ids.tolist(), lacking.tolist(), strict=True))
-    rows = await tx.fetch(store.SQL.reservations_of_short_positions, (position_ids,))
-    events: list[Event] = []
-    for position_id, reservations in groupby(rows, key=lambda row: row[0]):
-        events += _who_goes(list(reservations), lacking_of[position_id])
-    await post(tx, events, tx.now)
+    reservations = await store.reservations_of_short_positions(tx, position_ids)
+    going: list[Reservation] = []
+    for position_id, candidates in groupby(reservations, key=lambda one: one.position_id):
+        going += _who_goes(candidates, lacking_of[position_id])
+    await _end_holds(tx, [one for one in going if one.kind == ReservationKind.CART_HOLD])
+    lost = [_stock_lost(one) for one in going if one.kind == ReservationKind.ALLOCATION]
+    await post(tx, lost, tx.now)
 
 
 def _shortage(position_id: int, lacking: int, version: int) -> Change:
@@ -50,19 +55,38 @@ def _shortage(position_id: int, lacking: int, version: int) -> Change:
     return Change("position", root_id, version, "position", root_id, "inventory.shortage", payload)
 
 
-def _who_goes(reservations: list[Any], lacking: int) -> list[Event]:
-    events: list[Event] = []
-    for position_id, reservation_id, qty, root_id, line_id, kind in reservations:
+def _stock_lost(one: Reservation) -> Event:
+    payload = {
+        "reservation_id": one.id,
+        "position_id": one.position_id,
+        "line_id": one.demand_id,
+        "qty": one.qty,
+    }
+    return Event("order", one.root_id, "order", one.root_id, "order.stock_lost", payload)
+
+
+def _who_goes(candidates: Iterable[Reservation], lacking: int) -> list[Reservation]:
+    """Return the first of the candidates, as many as cover what is lacking."""
+    going: list[Reservation] = []
+    for reservation in candidates:
         if lacking <= 0:
             break
-        lacking -= qty
-        if kind != ReservationKind.ALLOCATION:
-            continue
-        payload = {
-            "reservation_id": reservation_id,
-            "position_id": position_id,
-            "line_id": line_id,
-            "qty": qty,
-        }
-        events.append(Event("order", root_id, "order", root_id, "order.stock_lost", payload))
-    return events
+        lacking -= reservation.qty
+        going.append(reservation)
+    return going
+
+
+async def _end_holds(tx: Pass, holds: Sequence[Reservation]) -> None:
+    """End cart holds on positions that are locked; journal entries say `SHED` and whose."""
+    if not holds:
+        return
+    await tx.write_queued()  # the positions are read again, and must be as the pass has left them
+    locked = await store.lock_positions(tx, store.id_array(one.position_id for one in holds))
+    ledger = Ledger(locked)
+    ended = await store.take_from_reservations(tx, holds)
+    invariant(len(ended) == len(holds), "a hold on a locked position was gone")
+    for one in holds:
+        ledger.move(one.position_id, 0, -one.qty, (Cause.SHED, one.root_id))
+    entries = await store.write_ledger(tx, ledger)
+    if entries is not None:
+        tx.entries.append(entries)

@@ -7,22 +7,25 @@ Locks are taken in the order of DESIGN section 5 by the callers in `decide.py` a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.errors import DivisionByZero
 
 from penstock.db import Queries, Tx, uuid_array
-from penstock.errors import invariant
+from penstock.errors import Broken, invariant
 from penstock.inventory.ledger import Entries, Ledger, Position
 from penstock.inventory.model import Cause, Reservation
 from penstock.passes import Pass
 
 SQL = Queries("penstock.inventory", "inventory.sql")
 MAX_ENTRIES_PER_ROW = 5_000
+MOST_QUEUED = 200  # movements: above, binary arrays are cheaper than a round trip saved
 MAX_ROWS_PER_PASS = 1_000  # the block of journal ids that a pass row reserves
 
 CapacityKey = tuple[int, str, date]
+_MISSING = "a locked position was missing or had another version"
 
 
 def id_array(ids: Iterable[int]) -> NDArray[np.int32]:
@@ -30,18 +33,24 @@ def id_array(ids: Iterable[int]) -> NDArray[np.int32]:
     return np.array(sorted(set(ids)), dtype=np.int32)
 
 
-async def lock_positions(tx: Tx, ids: NDArray[np.int32]) -> list[Position]:
-    """Lock positions in id order; returns their values in the database."""
+async def lock_positions(tx: Tx, ids: NDArray[np.int32], first: bytes = b"") -> list[Position]:
+    """Lock positions in id order; returns their values in the database. Runs `first` before."""
+    if first and (len(ids) > MOST_QUEUED or len(ids) == 0):
+        await tx.script(first.decode())
+        first = b""
     if len(ids) == 0:
         return []
+    if first:
+        rows = await tx.fetch_after(first, SQL.lock_positions, (ids,))
+        return [Position(*row) for row in rows]
     return [Position(*row) for row in await tx.fetch(SQL.lock_positions, (ids,))]
 
 
 async def positions_with_anything_left(
-    tx: Tx, product_ids: NDArray[np.int32], now: datetime
+    tx: Pass, product_ids: NDArray[np.int32], first: bytes
 ) -> list[int]:
-    """Read, without locking, which positions of the products may still give something."""
-    rows = await tx.fetch(SQL.positions_with_anything_left, (product_ids, now))
+    """Run `first`, then read, unlocked, which positions of the products may give something."""
+    rows = await tx.fetch_after(first, SQL.positions_with_anything_left, (product_ids, tx.now))
     return [row[0] for row in rows]
 
 
@@ -86,67 +95,81 @@ async def write_ledger(
 ) -> Entries | None:
     """Write every movement of the ledger: positions, then journal rows. Returns the entries.
 
+    A few movements are written with what the pass ends with (`Tx.queue`). The journal rows used
+    are taken off the pass's block, so that a pass may write more than one ledger.
     `occurred_us` says by cause id when it happened (microseconds since 1970), if not now.
     """
     entries = ledger.close(tx.journal_base, MAX_ENTRIES_PER_ROW)
     if entries is None:
         return None
+    base = tx.journal_base
+    tx.journal_base += -(-len(entries.position_ids) // MAX_ENTRIES_PER_ROW)
     changed = ledger.changed()
     first = ledger.first_versions
     columns = np.array(
         [(p.id, first[p.id], p.on_hand, p.reserved, p.version) for p in changed], dtype=np.int32
     )
-    written = await tx.execute(
-        SQL.write_positions,
-        (
-            *np.ascontiguousarray(columns.T),
-            np.array([p.journal_id for p in changed], dtype=np.int64),
-        ),
+    params = (
+        *np.ascontiguousarray(columns.T),
+        np.array([p.journal_id for p in changed], dtype=np.int64),
+        len(changed),
     )
-    invariant(written == len(changed), "a locked position was missing or had another version")
-    await write_journal(tx, entries, occurred_us)
+    if len(entries.position_ids) <= MOST_QUEUED:
+        tx.queue(SQL.write_positions, params, _MISSING)
+        tx.queue(SQL.write_journal, _journal_row(tx, base, entries, occurred_us))
+        return entries
+    try:
+        await tx.execute(SQL.write_positions, params)
+    except DivisionByZero as error:
+        raise Broken(_MISSING) from error
+    await write_journal(tx, base, entries, occurred_us)
     return entries
 
 
-async def write_journal(tx: Pass, entries: Entries, occurred_us: Instants | None = None) -> None:
-    """Append the entries as journal rows of at most `MAX_ENTRIES_PER_ROW`."""
+async def write_journal(
+    tx: Pass, base: int, entries: Entries, occurred_us: Instants | None = None
+) -> None:
+    """Append the entries as journal rows of at most `MAX_ENTRIES_PER_ROW`, from id `base` on."""
     total = len(entries.position_ids)
     invariant(total <= MAX_ENTRIES_PER_ROW * MAX_ROWS_PER_PASS, "too many movements in one pass")
     for ordinal, start in enumerate(range(0, total, MAX_ENTRIES_PER_ROW)):
         part = entries.slice(start, start + MAX_ENTRIES_PER_ROW)
-        await write_journal_row(tx, tx.journal_base + ordinal, part, occurred_us)
+        await write_journal_row(tx, base + ordinal, part, occurred_us)
 
 
 async def write_journal_row(
     tx: Pass, journal_id: int, part: Entries, occurred_us: Instants | None = None
 ) -> None:
     """Append one journal row; its id has to be of the block that the pass row reserved."""
+    await tx.execute(SQL.write_journal, _journal_row(tx, journal_id, part, occurred_us))
+
+
+def _journal_row(
+    tx: Pass, journal_id: int, part: Entries, occurred_us: Instants | None
+) -> tuple[object, ...]:
     invariant(len(part.position_ids) <= MAX_ENTRIES_PER_ROW, "a journal row is too long")
     instants = None if occurred_us is None else [occurred_us[one] for one in part.cause_ids]
     moved = part.on_hand_deltas != 0
     adds_again = np.isin(part.cause_kinds, (Cause.ADJUSTMENT, Cause.SHIPMENT))
-    await tx.execute(
-        SQL.write_journal,
-        (
-            journal_id,
-            tx.id,
-            tx.now,
-            part.position_ids,
-            part.product_ids,
-            part.location_ids,
-            part.pool_ids,
-            part.cause_kinds,
-            uuid_array(part.cause_ids),
-            part.on_hand_deltas,
-            part.reserved_deltas,
-            part.on_hands,
-            part.reserveds,
-            part.versions,
-            part.previous_ids,
-            part.counted_ats,
-            bool(np.any(moved & adds_again)),
-            None if instants is None else np.array(instants, dtype=np.int64),
-        ),
+    return (
+        journal_id,
+        tx.id,
+        tx.now,
+        part.position_ids,
+        part.product_ids,
+        part.location_ids,
+        part.pool_ids,
+        part.cause_kinds,
+        uuid_array(part.cause_ids),
+        part.on_hand_deltas,
+        part.reserved_deltas,
+        part.on_hands,
+        part.reserveds,
+        part.versions,
+        part.previous_ids,
+        part.counted_ats,
+        bool(np.any(moved & adds_again)),
+        None if instants is None else np.array(instants, dtype=np.int64),
     )
 
 
@@ -192,6 +215,19 @@ async def end_expired_holds(
     """End expired holds on locked positions; returns (position id, quantity, root id) of each."""
     rows = await tx.fetch(SQL.end_expired_holds, (position_ids, tx.now))
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def reservations_of_short_positions(
+    tx: Tx, position_ids: NDArray[np.int32]
+) -> list[Reservation]:
+    """Read what may be shed of locked positions: by position, first to go first."""
+    rows = await tx.fetch(SQL.reservations_of_short_positions, (position_ids,))
+    return [
+        Reservation(
+            id=row[0], position_id=row[1], qty=row[2], kind=row[3], root_id=row[4], demand_id=row[5]
+        )
+        for row in rows
+    ]
 
 
 async def reservations_of_roots(tx: Tx, root_ids: Sequence[str]) -> list[Reservation]:

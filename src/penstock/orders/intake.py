@@ -118,20 +118,18 @@ class OrderInput(Input):
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def body_hash(order: OrderInput) -> bytes:
-    """Return a hash of what was asked: the same for the same order, whatever its spelling."""
-    return hashlib.blake2b(_encode(order), digest_size=16).digest()
-
-
-_plain_encode = msgspec.json.Encoder().encode
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def check_text(order: OrderInput) -> None:
-    """Refuse with `invalid_order` text that no column can hold."""
-    body = _plain_encode(order)
+def checked_hash(order: OrderInput) -> bytes:
+    """Return a hash of what was asked: the same for the same order, whatever its spelling.
+
+    Refuses with `invalid_order` text that no column can hold.
+    """
+    body = _encode(order)
     if b"\\u0000" in body and _NUL.search(body):
         raise Refusal("invalid_order", "An order cannot hold the character NUL.")
+    return hashlib.blake2b(body, digest_size=16).digest()
 
 
 def choices_of(order: OrderInput) -> list[ChoiceInput]:

@@ -1,8 +1,8 @@
 """Grouping: what arrives at the same time is decided in the same pass.
 
-One group is in flight per process and account; the next one grows while it commits. A lone item
-waits for nothing. An item that breaks its group (a bug, not a refusal) is found by halving, so
-that the others are decided.
+One group is in flight per process and account; the next one grows while it commits, and what needs
+no pass of it is done meanwhile. A lone item waits for nothing. An item that breaks its group (a
+bug, not a refusal) is found by halving, so that the others are decided.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import structlog
 
 from penstock.errors import OutcomeUnknown, Refusal, Transient
 from penstock.rules.knowledge import Knowledge
-from penstock.rules.take import Result, Work, take
+from penstock.rules.take import Result, Work, prepare, take
 
 MAX_WAITING = 20_000
 _log = structlog.get_logger(__name__)
@@ -39,6 +39,7 @@ class Grouping:
         """
         if self._waiting_items + len(items) > MAX_WAITING:
             raise Refusal("overloaded", "Too much is waiting to be decided; try again shortly.")
+        prepare(self._knowledge, items)
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self._waiting.append((items, future))
         self._waiting_items += len(items)

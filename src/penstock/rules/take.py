@@ -8,12 +8,12 @@ nobody waits for (`wait=False`) is only taken in, and a worker decides it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from penstock.customers.store import NOBODY, Customer, find_customers
+from penstock.customers.store import NOBODY, find_customers
 from penstock.engine import inbox
 from penstock.engine.context import Context, RefusedAt
 from penstock.engine.entities import Entity, EntityInput, claim_entities
@@ -21,17 +21,8 @@ from penstock.engine.inbox import Event
 from penstock.errors import Refusal, Transient
 from penstock.ids import new_id
 from penstock.orders.commands import Claim, claim_keys, claim_refs, drop_keys, write_answers
-from penstock.orders.intake import (
-    ChoiceInput,
-    LineInput,
-    OrderInput,
-    amounts,
-    body_hash,
-    check_text,
-    choices_of,
-    total_minor,
-)
-from penstock.orders.model import Choice, Destination, Line, Order
+from penstock.orders.intake import OrderInput, checked_hash
+from penstock.orders.model import Order
 from penstock.orders.store import write_orders
 from penstock.passes import Pass
 from penstock.rules.dead_letters import bury_refused
@@ -39,20 +30,24 @@ from penstock.rules.documents import root_document
 from penstock.rules.execute import RefusedInPassError, run_and_write
 from penstock.rules.knowledge import Knowledge
 from penstock.rules.roots import Root, context_of, load_roots
+from penstock.rules.trees import MadeAhead, adopt, make_ahead, make_order
 
 _encode = msgspec.json.Encoder().encode
 MAX_PASSES = 100
 # Kinds that have tables and doors of their own, or live inside an order.
-KEPT_ELSEWHERE = frozenset({"order", "choice", "fulfilment", "location", "position", "product", "control"})
-NOWHERE = Destination(latitude=0.0, longitude=0.0)
+KEPT_ELSEWHERE = frozenset(
+    {"order", "choice", "fulfilment", "location", "position", "product", "control"}
+)
 
 
 class NewOrder(msgspec.Struct):
-    """An order to take in, with the idempotency key it came with."""
+    """An order to take in, with the idempotency key it came with; the rest is `prepare`'s."""
 
     order: OrderInput
     key: str | None = None
     wait: bool = True
+    body_hash: bytes | None = None
+    made: MadeAhead | None = None
 
 
 class NewEntity(msgspec.Struct):
@@ -121,6 +116,21 @@ class _RefusedItemsError(Exception):
         self.refusals = dict(refusals)
         self.waiting = dict(waiting)
         self.known = dict(known)
+
+
+def prepare(knowledge: Knowledge, items: Iterable[Work]) -> None:
+    """Do ahead what needs no pass: hash the bodies of new orders and make their trees.
+
+    What cannot be made now is made, or refused, in the pass.
+    """
+    now = knowledge.clock.now()
+    for item in items:
+        if isinstance(item, NewOrder) and item.order.customer is None:
+            try:
+                item.body_hash = checked_hash(item.order)
+                item.made = make_ahead(knowledge, item.order, now)
+            except Exception:  # noqa: BLE001, S112 (fails again in the pass, where it is isolated)
+                continue
 
 
 async def take(knowledge: Knowledge, items: Sequence[Work]) -> list[Result]:
@@ -200,7 +210,10 @@ async def _answer_known_keys(tx: Pass, group: _Group) -> None:
         if item.key in keys:
             group.later.add(place)
         elif item.key is not None:
-            keys[item.key] = _hash(item)
+            try:
+                keys[item.key] = _hash(item)
+            except Refusal as refusal:
+                group.results[place] = refusal
     stored = await claim_keys(tx, list(keys.items()))
     group.keys = {key for key, answer in stored.items() if answer is None}
     for place in _open_places(group):
@@ -212,7 +225,9 @@ async def _answer_known_keys(tx: Pass, group: _Group) -> None:
 
 def _hash(item: Work) -> bytes:
     if isinstance(item, NewOrder):
-        return body_hash(item.order)
+        if item.body_hash is None:
+            item.body_hash = checked_hash(item.order)
+        return item.body_hash
     if isinstance(item, NewEntity):
         body = _encode(item.asked)
     else:
@@ -222,138 +237,30 @@ def _hash(item: Work) -> bytes:
 
 async def _make_orders(tx: Pass, group: _Group) -> None:
     """Check each new order and make its tree; what is wrong with one is that one's result."""
-    places = [p for p in _open_places(group) if isinstance(group.items[p], NewOrder)]
+    knowledge: Knowledge = tx.knowledge
     inputs: dict[int, OrderInput] = {}
-    for place in places:
+    for place in _open_places(group):
         item = group.items[place]
-        if isinstance(item, NewOrder):
-            try:
-                check_text(item.order)
-            except Refusal as refusal:
-                group.results[place] = refusal
-            else:
-                inputs[place] = item.order
-    refs = sorted({order.customer for order in inputs.values() if order.customer})
-    customers = await find_customers(tx, refs)
-    await tx.knowledge.learn_skus(tx, inputs.values())
-    for place, order in inputs.items():
+        if not isinstance(item, NewOrder):
+            continue
+        made, item.made = item.made, None  # a tree is used once: a pass changes it
+        if made and (order := adopt(made, knowledge, item.order, tx.now)):
+            group.orders[place] = order
+            continue
         try:
-            group.orders[place] = _make_order(tx, order, customers)
+            _hash(item)
         except Refusal as refusal:
             group.results[place] = refusal
-
-
-def _make_order(tx: Pass, asked: OrderInput, customers: Mapping[str, Customer]) -> Order:
-    knowledge: Knowledge = tx.knowledge
-    choices = choices_of(asked)
-    channel_id = knowledge.channel_id(asked.channel)
-    customer: Customer | None = None
-    if asked.customer is not None:
-        customer = customers.get(asked.customer)
-        if customer is None:
-            raise Refusal("unknown_customer", f"There is no customer {asked.customer!r}.")
-    order = Order(
-        id=new_id(),
-        channel_id=channel_id,
-        ref=asked.ref,
-        type=asked.type,
-        workflow_id=0,
-        status="",
-        currency=asked.currency or knowledge.currency(channel_id),
-        placed_at=asked.placed_at or tx.now,
-        created_at=tx.now,
-        choices=[],
-        total_minor=0,
-        customer_id=customer.id if customer else None,
-        priority=asked.priority,
-        attributes=asked.attributes,
-        customer=customer.view if customer else NOBODY,
-        channel=knowledge.channel_view(channel_id),
-        holds=[],
-        fulfilments=[],
-        reservations=[],
-    )
-    workflow = knowledge.workflows.of("order", asked.type, knowledge.channels.path(channel_id))
-    order.workflow_id, order.status = workflow.id, workflow.initial
-    for ordinal, choice in enumerate(choices, start=1):
-        order.choices.append(_make_choice(knowledge, order, ordinal, choice))
-    _check_line_refs(order)
-    return order
-
-
-def _make_choice(knowledge: Knowledge, order: Order, ordinal: int, asked: ChoiceInput) -> Choice:
-    to = asked.destination
-    destination = NOWHERE
-    if to is not None:
-        destination = Destination(
-            to.latitude, to.longitude, to.name, to.address_lines, to.town, to.postcode, to.country
-        )
-    choice = Choice(
-        id=new_id(),
-        ordinal=ordinal,
-        service=asked.service,
-        destination=destination,
-        lines=[],
-        ship_complete=asked.ship_complete,
-        max_parcels=asked.max_parcels,
-        promised_at=asked.promised_at,
-    )
-    workflow = knowledge.workflow_of("choice", asked.service, order.channel_id)
-    if workflow is not None:
-        choice.workflow_id, choice.status = workflow.id, workflow.initial
-    if asked.pickup_location is not None:
-        choice.pickup_location_id = knowledge.location_id(asked.pickup_location)
-    before = sum(len(other.lines) for other in order.choices)
-    for place, line in enumerate(asked.lines, start=before + 1):
-        choice.lines.append(_make_line(knowledge, order, choice, place, line))
-    return choice
-
-
-def _make_line(
-    knowledge: Knowledge, order: Order, choice: Choice, ordinal: int, asked: LineInput
-) -> Line:
-    product_id = knowledge.product_id(order.channel_id, asked.sku)
-    amount_minor, charges = amounts(asked)
-    order.total_minor += total_minor(amount_minor, asked)
-    line = Line(
-        id=new_id(),
-        choice_id=choice.id,
-        ordinal=ordinal,
-        ref=asked.ref or str(ordinal),
-        product_id=product_id,
-        sku=asked.sku,
-        qty=asked.qty,
-        is_stocked=bool(knowledge.products.is_stocked[product_id]),
-        amount_minor=amount_minor,
-        charges=charges,
-        parent_line_id=_parent(order, choice, asked.parent_ref),
-    )
-    if asked.location is not None:
-        line.pinned_location_id = knowledge.location_id(asked.location)
-    if asked.state == "shipped":
-        line.qty_shipped = asked.qty
-    elif asked.state == "reserved" or not line.is_stocked:
-        line.qty_allocated = asked.qty
-    else:
-        line.qty_unsourced = asked.qty
-    return line
-
-
-def _parent(order: Order, choice: Choice, parent_ref: str | None) -> str | None:
-    if parent_ref is None:
-        return None
-    for line in (*order.lines(), *choice.lines):
-        if line.ref == parent_ref:
-            return line.id
-    raise Refusal(
-        "unknown_parent_line", f"No line {parent_ref!r} stands before this one.", field="parent_ref"
-    )
-
-
-def _check_line_refs(order: Order) -> None:
-    refs = [line.ref for line in order.lines()]
-    if len(set(refs)) != len(refs):
-        raise Refusal("invalid_order", "Two lines have the same ref.", field="ref")
+        else:
+            inputs[place] = item.order
+    refs = sorted({order.customer for order in inputs.values() if order.customer})
+    customers = await find_customers(tx, refs)
+    await knowledge.learn_skus(tx, inputs.values())
+    for place, asked in inputs.items():
+        try:
+            group.orders[place] = make_order(knowledge, asked, customers, tx.now)
+        except Refusal as refusal:
+            group.results[place] = refusal
 
 
 async def _claim_refs(tx: Pass, group: _Group) -> None:

@@ -212,12 +212,17 @@ class GiveBack(Rule, frozen=True):
 
 
 class SettleUnstocked(Rule, frozen=True):
-    """Count lines that need no stock as shipped, once no line that needs some is open."""
+    """Count lines that need no stock as shipped, once no line that needs some is open.
+
+    Of an order with an open hold nothing ships: its workflow settles it once the hold is cleared.
+    """
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
         """Move their counters from allocated to shipped."""
         for context in contexts:
             lines = context.root.lines()
+            if context.root.open_holds():
+                continue
             if any(n.qty_allocated + n.qty_unsourced for n in lines if n.is_stocked):
                 continue
             for line in lines:

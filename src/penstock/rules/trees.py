@@ -1,0 +1,175 @@
+"""Making the trees of new orders: checked, refs resolved to ids, amounts computed.
+
+Pure: from what was asked and what the process knows, without the database. So trees can be made
+ahead, while an earlier pass commits; a pass takes one that was made ahead only if nothing of what
+the process knows has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from penstock.customers.store import NOBODY, Customer
+from penstock.errors import Refusal
+from penstock.ids import new_id
+from penstock.orders.intake import (
+    ChoiceInput,
+    LineInput,
+    OrderInput,
+    amounts,
+    choices_of,
+    total_minor,
+)
+from penstock.orders.model import Choice, Destination, Line, Order
+
+if TYPE_CHECKING:
+    from penstock.rules.knowledge import Knowledge
+
+NOWHERE = Destination(latitude=0.0, longitude=0.0)
+
+
+class MadeAhead(msgspec.Struct):
+    """A tree made before its pass, and the revisions it was made from."""
+
+    order: Order
+    revisions: Mapping[str, int]
+
+
+def make_ahead(knowledge: Knowledge, asked: OrderInput, now: datetime) -> MadeAhead:
+    """Make an order's tree ahead of its pass; refuses as `make_order` does."""
+    revisions = knowledge.revisions
+    return MadeAhead(make_order(knowledge, asked, {}, now), revisions)
+
+
+def adopt(made: MadeAhead, knowledge: Knowledge, asked: OrderInput, now: datetime) -> Order | None:
+    """Return a tree made ahead as of now; None if what it was made from is known anew since."""
+    if made.revisions is not knowledge.revisions:
+        return None
+    made.order.created_at = now
+    made.order.placed_at = asked.placed_at or now
+    return made.order
+
+
+def make_order(
+    knowledge: Knowledge,
+    asked: OrderInput,
+    customers: Mapping[str, Customer],
+    now: datetime,
+) -> Order:
+    """Check an order and make its tree; `customers` are by ref.
+
+    Refusals: those of `orders.intake`, and what `Knowledge` does not know.
+    """
+    choices = choices_of(asked)
+    channel_id = knowledge.channel_id(asked.channel)
+    customer: Customer | None = None
+    if asked.customer is not None:
+        customer = customers.get(asked.customer)
+        if customer is None:
+            raise Refusal("unknown_customer", f"There is no customer {asked.customer!r}.")
+    order = Order(
+        id=new_id(),
+        channel_id=channel_id,
+        ref=asked.ref,
+        type=asked.type,
+        workflow_id=0,
+        status="",
+        currency=asked.currency or knowledge.currency(channel_id),
+        placed_at=asked.placed_at or now,
+        created_at=now,
+        choices=[],
+        total_minor=0,
+        customer_id=customer.id if customer else None,
+        priority=asked.priority,
+        attributes=asked.attributes,
+        customer=customer.view if customer else NOBODY,
+        channel=knowledge.channel_view(channel_id),
+        holds=[],
+        fulfilments=[],
+        reservations=[],
+    )
+    workflow = knowledge.workflows.of("order", asked.type, knowledge.channels.path(channel_id))
+    order.workflow_id, order.status = workflow.id, workflow.initial
+    for ordinal, choice in enumerate(choices, start=1):
+        order.choices.append(_make_choice(knowledge, order, ordinal, choice))
+    _check_line_refs(order)
+    return order
+
+
+def _make_choice(knowledge: Knowledge, order: Order, ordinal: int, asked: ChoiceInput) -> Choice:
+    to = asked.destination
+    destination = NOWHERE
+    if to is not None:
+        destination = Destination(
+            to.latitude, to.longitude, to.name, to.address_lines, to.town, to.postcode, to.country
+        )
+    choice = Choice(
+        id=new_id(),
+        ordinal=ordinal,
+        service=asked.service,
+        destination=destination,
+        lines=[],
+        ship_complete=asked.ship_complete,
+        max_parcels=asked.max_parcels,
+        promised_at=asked.promised_at,
+    )
+    workflow = knowledge.workflow_of("choice", asked.service, order.channel_id)
+    if workflow is not None:
+        choice.workflow_id, choice.status = workflow.id, workflow.initial
+    if asked.pickup_location is not None:
+        choice.pickup_location_id = knowledge.location_id(asked.pickup_location)
+    before = sum(len(other.lines) for other in order.choices)
+    for place, line in enumerate(asked.lines, start=before + 1):
+        choice.lines.append(_make_line(knowledge, order, choice, place, line))
+    return choice
+
+
+def _make_line(
+    knowledge: Knowledge, order: Order, choice: Choice, ordinal: int, asked: LineInput
+) -> Line:
+    product_id = knowledge.product_id(order.channel_id, asked.sku)
+    amount_minor, charges = amounts(asked)
+    order.total_minor += total_minor(amount_minor, asked)
+    line = Line(
+        id=new_id(),
+        choice_id=choice.id,
+        ordinal=ordinal,
+        ref=asked.ref or str(ordinal),
+        product_id=product_id,
+        sku=asked.sku,
+        qty=asked.qty,
+        is_stocked=bool(knowledge.products.is_stocked[product_id]),
+        amount_minor=amount_minor,
+        charges=charges,
+        parent_line_id=_parent(order, choice, asked.parent_ref),
+    )
+    if asked.location is not None:
+        line.pinned_location_id = knowledge.location_id(asked.location)
+    if asked.state == "shipped":
+        line.qty_shipped = asked.qty
+    elif asked.state == "reserved" or not line.is_stocked:
+        line.qty_allocated = asked.qty
+    else:
+        line.qty_unsourced = asked.qty
+    return line
+
+
+def _parent(order: Order, choice: Choice, parent_ref: str | None) -> str | None:
+    if parent_ref is None:
+        return None
+    for line in (*order.lines(), *choice.lines):
+        if line.ref == parent_ref:
+            return line.id
+    raise Refusal(
+        "unknown_parent_line", f"No line {parent_ref!r} stands before this one.", field="parent_ref"
+    )
+
+
+def _check_line_refs(order: Order) -> None:
+    refs = [line.ref for line in order.lines()]
+    if len(set(refs)) != len(refs):
+        raise Refusal("invalid_order", "Two lines have the same ref.", field="ref")
