@@ -171,7 +171,7 @@ def test_a_fulfilment_that_is_not_open_is_refused(web: httpx.Client, sku: str) -
     first, second = placed["fulfilments"]
     web.post(f"/v1/fulfilments/{first['id']}/ship")
     answer = web.post(f"/v1/fulfilments/{first['id']}/ship")
-    assert code_of(answer) == (409, "fulfilment_not_open")
+    assert code_of(answer) == (409, "not_allowed_in_status")
     assert answer.json()["current_status"] == "shipped"
     assert web.post(f"/v1/fulfilments/{second['id']}/ship").json()["status"] == "shipped"
 

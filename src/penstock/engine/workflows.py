@@ -166,6 +166,8 @@ async def put_shipped(tx: Tx, vocabulary: Vocabulary) -> None:
         document, stored = await store_document(tx, text, vocabulary)
         if stored.is_new and not await tx.fetch(SQL.active_of_name, (document.name,)):
             await activate(tx, document.name, document.version, "comes with Penstock")
+    for text in shipped_documents("optional"):
+        await store_document(tx, text, vocabulary)
 
 
 def shipped_document(name: str) -> str:
@@ -173,8 +175,11 @@ def shipped_document(name: str) -> str:
     return resources.files("penstock.workflows").joinpath(f"{name}.yaml").read_text("utf-8")
 
 
-def shipped_documents() -> list[str]:
-    """Return the texts of the workflow documents that come with Penstock, by name."""
-    folder = resources.files("penstock.workflows")
-    files = sorted(one.name for one in folder.iterdir() if one.name.endswith(".yaml"))
-    return [folder.joinpath(name).read_text("utf-8") for name in files]
+def shipped_documents(folder: str = "") -> list[str]:
+    """Return the texts of the workflow documents that come with Penstock, by name.
+
+    Those in folder `optional` are activated by whoever wants them.
+    """
+    where = resources.files("penstock.workflows").joinpath(folder)
+    names = sorted(one.name for one in where.iterdir() if one.name.endswith(".yaml"))
+    return [where.joinpath(name).read_text("utf-8") for name in names]
