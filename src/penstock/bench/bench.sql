@@ -110,3 +110,15 @@ WHERE e.product_id = %s ORDER BY e.position_id, e.version
 SELECT e.root_id::text, p.id::text, p.stamp, date_part('epoch', p.started_at)
 FROM event e JOIN pass p ON p.id = e.pass_id
 WHERE e.root_id = ANY(%s::uuid[]) AND e.name = %s
+
+-- name: inbox_is_empty
+-- Whether nothing is due any more. Index: inbox_due.
+SELECT NOT EXISTS (SELECT 1 FROM inbox WHERE due_at <= %s)
+
+-- name: entities_ended
+-- How many entities of a label came to their end. Index: entity_ref_unique.
+SELECT count(*) FROM entity WHERE kind = 'thing' AND ref LIKE %s AND status = 'ended'
+
+-- name: timers_done
+-- The entities of a label that their timer has moved on. Index: entity_ref_unique.
+SELECT id FROM entity WHERE kind = 'thing' AND ref LIKE %s AND status <> 'new'

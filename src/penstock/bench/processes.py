@@ -1,4 +1,4 @@
-"""The processes that a benchmark starts beside itself: API servers, and the bare server.
+"""The processes that a benchmark starts beside itself: API servers, workers, the bare server.
 
 Owns finding a free port of the loopback address, waiting until a server answers, its processor
 time, and its end. A server that a benchmark started never outlives it.
@@ -71,6 +71,27 @@ async def api_server(
     command = (sys.executable, "-m", "penstock.cli.main", "api")
     async with _running(command, environment, port, "/readyz") as server:
         yield server
+
+
+@asynccontextmanager
+async def workers(conninfo: str, account: str, count: int) -> AsyncGenerator[None, None]:
+    """Work off the account's events in so many processes, for as long as the context lasts."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+    environment = {
+        **kept,
+        "PENSTOCK_DATABASE_URL": conninfo,
+        "PENSTOCK_ACCOUNT": account,
+        "PENSTOCK_LOG_LEVEL": "warning",
+    }
+    command = (sys.executable, "-m", "penstock.cli.main", "worker")
+    running = [
+        await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.DEVNULL)
+        for _ in range(count)
+    ]
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(_stop(Server(process, 0)) for process in running))
 
 
 @asynccontextmanager

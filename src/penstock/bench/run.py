@@ -12,6 +12,7 @@ import msgspec
 import uvloop
 
 from penstock.bench.available import AVAILABILITY_BUDGETS, bench_availability
+from penstock.bench.engine import ENGINE_BUDGETS, bench_engine
 from penstock.bench.hot_sku import HOT_BUDGETS, bench_hot_sku
 from penstock.bench.imports import IMPORT_BUDGETS, bench_import, bench_limit
 from penstock.bench.machine import look_at_machine
@@ -56,6 +57,11 @@ NAMES: dict[str, Benchmark] = {
         "an empty account.",
         bench_scale,
         SCALE_BUDGETS,
+    ),
+    "engine": Benchmark(
+        "Workflows: events a second, how late timers are, what rulesets and traces cost.",
+        bench_engine,
+        ENGINE_BUDGETS,
     ),
     "hot-sku": Benchmark(
         "One SKU, 64 clients, 1, 2 and 4 processes, with cancellations and expiring holds.",
