@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import httpx
-from tests.api.retailer import count, order
+from tests.api.retailer import count, is_replayed, order
 
 
 def stock(web: httpx.Client, *rows: dict[str, Any]) -> None:
@@ -128,8 +128,12 @@ def test_a_list_sent_again_under_its_key_has_one_effect(web: httpx.Client, sku: 
     first = web.post("/v1/orders", json=bodies, headers=headers)
     again = web.post("/v1/orders", json=bodies, headers=headers)
     assert again.json() == first.json()
+    assert (is_replayed(first), is_replayed(again)) == (False, True)
+    longer = web.post("/v1/orders", json=[*bodies, order("keyed-5", (sku, 1))], headers=headers)
+    assert longer.json()["results"][:5] == first.json()["results"]
+    assert not is_replayed(longer)
     left = web.get("/v1/availability", params={"channel": "web", "sku": sku}).json()
-    assert left["items"][0]["available"] == 45
+    assert left["items"][0]["available"] == 44
 
 
 def test_a_key_gives_the_first_answer_even_after_a_change(web: httpx.Client, sku: str) -> None:
@@ -140,6 +144,10 @@ def test_a_key_gives_the_first_answer_even_after_a_change(web: httpx.Client, sku
     again = web.post("/v1/orders", json=order("replayed", (sku, 1)), headers=headers)
     assert again.status_code == 201
     assert again.json() == first.json()
+    assert (is_replayed(first), is_replayed(again)) == (False, True)
+    by_ref = web.post("/v1/orders", json=order("replayed", (sku, 1)))
+    assert by_ref.json()["status"] == "cancelled"
+    assert not is_replayed(by_ref)
 
 
 def test_a_key_with_another_body_is_refused(web: httpx.Client, sku: str) -> None:

@@ -73,6 +73,11 @@ class Reply(msgspec.Struct):
     headers: Sequence[tuple[bytes, bytes]] = ()
 
 
+def replayed(*, is_replay: bool) -> Sequence[tuple[bytes, bytes]]:
+    """Return the header of a reply that was given before, under its key; else no header."""
+    return ((b"idempotent-replayed", b"true"),) if is_replay else ()
+
+
 def refuse_other_sites(headers: Mapping[bytes, bytes]) -> None:
     """Refuse with `other_site` what a browser sends for a page that is not ours."""
     origin = headers.get(b"origin")

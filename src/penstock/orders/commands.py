@@ -61,9 +61,15 @@ def _holder(claim: Claim, holder: tuple[str, bytes]) -> str | Refusal:
     )
 
 
+class StoredAnswer(bytes):
+    """An answer that was found under its key: the request was decided before."""
+
+    __slots__ = ()
+
+
 async def claim_keys(
     tx: Pass, keys: Sequence[tuple[str, bytes]]
-) -> dict[str, bytes | Refusal | None]:
+) -> dict[str, StoredAnswer | Refusal | None]:
     """Claim idempotency keys with their bodies' hashes; returns what is stored under each.
 
     None: the key is ours, and has to go to `write_answers` or `drop_keys` in this pass. A key
@@ -75,12 +81,13 @@ async def claim_keys(
     names = sorted(wanted)
     params = (tx.id, names, [wanted[name] for name in names])
     won = {row[0] for row in await tx.fetch(SQL.claim_keys, params)}
-    results: dict[str, bytes | Refusal | None] = dict.fromkeys(won)
+    results: dict[str, StoredAnswer | Refusal | None] = dict.fromkeys(won)
     lost = [name for name in names if name not in won]
     if lost:
         for name, body_hash, answer in await tx.fetch(SQL.find_keys, (lost,)):
             same = bytes(body_hash) == wanted[name]
-            results[name] = msgspec.json.encode(answer) if same else _reused(name)
+            body = msgspec.json.encode(answer)
+            results[name] = StoredAnswer(body) if same else _reused(name)
     return results
 
 
