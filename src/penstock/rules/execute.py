@@ -77,10 +77,15 @@ async def run_and_write(tx: Pass, contexts: Sequence[Context]) -> None:
     if refusals:
         raise RefusedInPassError(refusals)
     await write_orders(tx, [context.root for context in contexts])
+    await tx.write_ahead()
     await write_fulfilments(tx, [f for context in contexts for f in context.root.fulfilments])
+    await tx.write_ahead()
     await _write_decisions(tx, contexts)
+    await tx.write_ahead()
     await append_changes(tx, [change for context in contexts for change in context.changes])
+    await tx.write_ahead()
     await write_traces(tx, contexts)
+    await tx.write_ahead()
     await inbox.post(tx, [event for context in contexts for event in context.to_post], tx.now)
 
 

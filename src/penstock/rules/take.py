@@ -7,6 +7,7 @@ nobody waits for (`wait=False`) is only taken in, and a worker decides it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -32,6 +33,7 @@ from penstock.rules.trees import MadeAhead, adopt, make_ahead, make_order
 
 _encode = msgspec.json.Encoder().encode
 MAX_PASSES = 100
+_ANSWERS_AT_A_TIME = 50
 
 
 class NewOrder(msgspec.Struct):
@@ -325,11 +327,13 @@ async def _answer(tx: Pass, group: _Group) -> None:
     for order in await load_trees(tx, lacking, "read"):
         trees[order.id] = order
     documents: dict[str, bytes] = {}
-    for place in _open_places(group):
+    for number, place in enumerate(_open_places(group), start=1):
         order_id = group.existing.get(place) or group.orders[place].id
         if order_id not in documents:
             documents[order_id] = _encode(order_document(trees[order_id], tx.knowledge))
         group.results[place] = documents[order_id]
+        if number % _ANSWERS_AT_A_TIME == 0:
+            await asyncio.sleep(0)  # rows are being written meanwhile
     answers = {
         item.key: body
         for place, item in enumerate(group.items)
