@@ -285,6 +285,17 @@ def literal(value: object) -> bytes:
     return f"E'{doubled}'".encode()
 
 
+def text_array(texts: Sequence[str]) -> str:
+    """Write texts as a PostgreSQL array literal; use with a `::text[]` cast."""
+    quoted = '","'.join([text.replace("\\", "\\\\").replace('"', '\\"') for text in texts])
+    return f'{{"{quoted}"}}' if texts else "{}"
+
+
+def bytes_array(values: Iterable[bytes]) -> str:
+    """Write bytes as a PostgreSQL array literal; use with a `::bytea[]` cast."""
+    return text_array([f"\\x{value.hex()}" for value in values])
+
+
 async def _configure(connection: Connection) -> None:
     connection.prepare_threshold = 1
     register(connection)

@@ -8,6 +8,7 @@ verdict 0.3 µs, and a batch of orders mostly asks the same question.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import cel
@@ -30,15 +31,12 @@ class Condition:
         except ValueError as error:
             raise Refusal("invalid_condition", f"{text!r}: {error}") from None
         self.text = text
-        self._fields = sorted(set(_FIELD.findall(text)))
+        self.fields = sorted(set(_FIELD.findall(text)))
         self._verdicts: dict[Any, bool] = {}
 
     def holds(self, view: dict[str, Any]) -> bool:
         """Tell whether the condition holds; refuses with `condition_failed` what has no verdict."""
-        values = tuple(
-            view[name].get(field) if name in view else None for name, field in self._fields
-        )
-        key = (values, tuple(map(type, values)))  # 1 and true are equal, but not the same
+        key = values_of(view, self.fields)
         try:
             known = self._verdicts.get(key)
         except TypeError:  # a list or mapping among the values: judged afresh
@@ -51,7 +49,7 @@ class Condition:
 
     def _judge(self, view: dict[str, Any]) -> bool:
         variables: dict[str, dict[str, Any]] = {name: {} for name in view}
-        for name, field in self._fields:
+        for name, field in self.fields:
             if name in view and field in view[name]:
                 variables[name][field] = view[name][field]
         try:
@@ -61,3 +59,9 @@ class Condition:
         if not isinstance(verdict, bool):
             raise Refusal("condition_failed", f"{self.text!r} gives no true or false.")
         return verdict
+
+
+def values_of(view: dict[str, Any], fields: Sequence[tuple[str, str]]) -> tuple[Any, ...]:
+    """Return the values of the fields and their types: 1 and true are equal, but not the same."""
+    values = [view[name].get(field) if name in view else None for name, field in fields]
+    return (*values, *map(type, values))

@@ -14,6 +14,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
+from penstock.engine.condition import values_of
 from penstock.engine.context import MAX_EVENTS, Context
 from penstock.engine.document import Ruleset
 from penstock.engine.inbox import Event
@@ -24,6 +27,18 @@ from penstock.passes import Pass
 AskT = TypeVar("AskT")
 AnswerT = TypeVar("AnswerT")
 Decide = Callable[[list[Any]], Awaitable[list[Any]]]
+
+
+class _Case(msgspec.Struct):
+    """The rulesets that a status and an event have, and which of them met values match."""
+
+    rulesets: list[Ruleset]
+    is_plain: bool  # none of them has a condition
+    fields: list[tuple[str, str]]
+    matched: dict[tuple[Any, ...], tuple[Ruleset, ...]]
+
+
+Verdicts = dict[tuple[int, str, str], _Case]  # of one pass: by workflow, event and status
 
 
 class Asking(Generic[AskT, AnswerT]):
@@ -92,20 +107,21 @@ async def run_events(tx: Pass, contexts: Sequence[Context], decide: Decide) -> N
     asking: Asking[Any, Any] = Asking(decide)
     tx.ask = asking.ask
     wave = [context for context in contexts if context.queue]
+    verdicts: Verdicts = {}
     while wave:
-        groups = _groups(wave, has_decided=asking.has_decided)
+        groups = _groups(wave, verdicts, has_decided=asking.has_decided)
         await asking.run([_run_group(tx, *group) for group in groups])
         wave = [context for context in contexts if context.queue and context.refusal is None]
 
 
 def _groups(
-    wave: Sequence[Context], *, has_decided: bool
+    wave: Sequence[Context], verdicts: Verdicts, *, has_decided: bool
 ) -> list[tuple[tuple[Ruleset, ...], list[Context]]]:
     """Take the next event of each context and group contexts by the rulesets they match."""
     groups: dict[tuple[Any, ...], tuple[tuple[Ruleset, ...], list[Context]]] = {}
     for context in wave:
         event = context.queue.popleft()
-        matched = _match(context, event)
+        matched = _match(context, event, verdicts)
         if has_decided and any(ruleset.asks for ruleset in matched):
             _defer(context, event)
             continue
@@ -124,7 +140,7 @@ def _defer(context: Context, event: Event) -> None:
     context.queue.clear()
 
 
-def _match(context: Context, event: Event) -> tuple[Ruleset, ...]:
+def _match(context: Context, event: Event, verdicts: Verdicts) -> tuple[Ruleset, ...]:
     context.event = event
     if event.id in context.accepted_ids:
         context.origin = event
@@ -134,26 +150,47 @@ def _match(context: Context, event: Event) -> tuple[Ruleset, ...]:
             Refusal("too_many_events", f"More than {MAX_EVENTS} events in one pass: a loop?")
         )
         return ()
-    candidates = context.workflow.rulesets.get(event.name, ())
-    status = context.root.status
-    view: dict[str, Any] | None = None
-    matched: list[Ruleset] = []
-    for ruleset in candidates:
-        if status not in ruleset.statuses:
-            continue
-        if ruleset.condition is not None:
-            view = view or context.view()
-            try:
-                if not ruleset.condition.holds(view):
-                    continue
-            except Refusal as refusal:
-                context.fail(refusal)
-                return ()
-        matched.append(ruleset)
+    try:
+        matched = _matching(context, event.name, verdicts)
+    except Refusal as refusal:
+        context.fail(refusal)
+        return ()
     context.decided_events.append(event)
     if not matched:
         context.unhandled.append(event)
-    return tuple(matched)
+    return matched
+
+
+def _matching(context: Context, event_name: str, verdicts: Verdicts) -> tuple[Ruleset, ...]:
+    """Return the rulesets that match, as a pass has found before for the same values."""
+    status = context.root.status
+    case = (context.workflow.id, event_name, status)
+    if case not in verdicts:
+        candidates = context.workflow.rulesets.get(event_name, ())
+        met = [ruleset for ruleset in candidates if status in ruleset.statuses]
+        conditions = [ruleset.condition for ruleset in met if ruleset.condition is not None]
+        fields = {field for condition in conditions for field in condition.fields}
+        verdicts[case] = _Case(met, not conditions, sorted(fields), {})
+    known = verdicts[case]
+    if known.is_plain:
+        return tuple(known.rulesets)
+    view = context.view()
+    values = values_of(view, known.fields)
+    try:
+        matched = known.matched.get(values)
+    except TypeError:  # a list or mapping among the values: judged afresh
+        return _judged(known.rulesets, view)
+    if matched is None:
+        matched = known.matched[values] = _judged(known.rulesets, view)
+    return matched
+
+
+def _judged(rulesets: Sequence[Ruleset], view: dict[str, Any]) -> tuple[Ruleset, ...]:
+    return tuple(
+        ruleset
+        for ruleset in rulesets
+        if ruleset.condition is None or ruleset.condition.holds(view)
+    )
 
 
 async def _run_group(tx: Pass, rulesets: tuple[Ruleset, ...], contexts: Sequence[Context]) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
-from penstock.db import Tx, uuid_array
+from penstock.db import Tx, bytes_array, text_array, uuid_array
 from penstock.errors import Refusal
 from penstock.orders.store import SQL
 from penstock.passes import Pass
@@ -39,7 +40,8 @@ async def claim_refs(tx: Tx, claims: Sequence[Claim]) -> list[str | Refusal]:
     if not rows:
         return []
     channels, refs, ids, hashes = (list(column) for column in zip(*rows, strict=True))
-    params = (channels, refs, uuid_array(ids), hashes)
+    numbers = np.array(channels, dtype=np.int32)
+    params = (numbers, text_array(refs), uuid_array(ids), bytes_array(hashes))
     won = {row[0] for row in await tx.fetch(SQL.claim_refs, params)}
     lost = [row for row in rows if row[2] not in won]
     if lost:

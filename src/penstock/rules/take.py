@@ -42,6 +42,7 @@ class NewOrder(msgspec.Struct):
     order: OrderInput
     key: str | None = None
     wait: bool = True
+    needs_answer: bool = True  # without it, the answer of an order that is taken is empty
     body_hash: bytes | None = None
     made: MadeAhead | None = None
 
@@ -320,7 +321,14 @@ async def _take_in_only(tx: Pass, group: _Group) -> None:
     await inbox.post(tx, [context.event for context in later], tx.now)
 
 
+def _needs_answer(item: Work) -> bool:
+    return isinstance(item, OrderEvent) or item.needs_answer
+
+
 async def _answer(tx: Pass, group: _Group) -> None:
+    if not any(item.key or _needs_answer(item) for item in group.items):
+        group.results |= dict.fromkeys(_open_places(group), b"")
+        return
     trees = {order.id: order for order in group.orders.values()}
     trees |= {c.root.id: c.root for c in group.contexts.values()}
     lacking = sorted(set(group.existing.values()) - set(trees))
