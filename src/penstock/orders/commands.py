@@ -81,7 +81,8 @@ async def claim_keys(
     if not wanted:
         return {}
     names = sorted(wanted)
-    params = (tx.id, names, [wanted[name] for name in names])
+    hashes = bytes_array([wanted[name] for name in names])
+    params = (tx.id, text_array(names), hashes)
     won = {row[0] for row in await tx.fetch(SQL.claim_keys, params)}
     results: dict[str, StoredAnswer | Refusal | None] = dict.fromkeys(won)
     lost = [name for name in names if name not in won]
@@ -104,11 +105,11 @@ def _reused(key: str) -> Refusal:
 async def drop_keys(tx: Tx, keys: Sequence[str]) -> None:
     """Give up keys claimed in this pass whose request was not decided: they may be used again."""
     if keys:
-        await tx.execute(SQL.drop_keys, (list(keys),))
+        tx.queue(SQL.drop_keys, (text_array(keys),))
 
 
 async def write_answers(tx: Tx, answers: Sequence[tuple[str, bytes]]) -> None:
     """Store answers under keys claimed in this pass."""
     if answers:
-        names = [key for key, _ in answers]
-        await tx.execute(SQL.write_answers, (names, [body.decode() for _, body in answers]))
+        bodies = text_array([body.decode() for _, body in answers])
+        tx.queue(SQL.write_answers, (text_array([key for key, _ in answers]), bodies))
