@@ -63,7 +63,8 @@ def test_sourcing_is_explained_in_sentences(web: httpx.Client, sku: str) -> None
     read = web.get(f"/v1/orders/{placed['id']}", params={"explain": "text"}).json()
     text = read["sourcing"][0]["explanation"]
     assert "12 of 12 locations may serve it" in text
-    assert "L1 sends 5 units over 197 km for 700" in text
+    assert "10 of them have nothing of what is wanted" in text
+    assert "L1 sends 5 units over 197 km for 7.00 GBP (carriage" in text
     assert f"2 of {sku} are not sourced: too little stock (7 were seen)." in text
 
 
