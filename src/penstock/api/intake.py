@@ -1,6 +1,6 @@
 """`POST /v1/orders`: one order, or a list of them, taken in and decided at once.
 
-Hot: bare ASGI, grouped with whatever arrives at the same time. Each order of a list is decoded by
+Hot: answered straight, grouped with whatever arrives at the same time. Each order of a list is decoded by
 itself, so that a bad one refuses itself only.
 """
 
