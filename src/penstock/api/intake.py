@@ -1,7 +1,7 @@
 """`POST /v1/orders`: one order, or a list of them, taken in and decided at once.
 
-Hot: answered straight, grouped with whatever arrives at the same time. Each order of a list is decoded by
-itself, so that a bad one refuses itself only.
+Hot: grouped with whatever arrives at the same time. Each order of a list is decoded by itself, so
+that a bad one refuses itself only.
 """
 
 from __future__ import annotations
