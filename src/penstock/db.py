@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from importlib import resources
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
@@ -35,6 +35,7 @@ FIRST_PAUSE_S = 0.01
 POOL_TIMEOUT_S = 5.0
 LOCK_TIMEOUT = "5s"
 IDLE_TIMEOUT = "30s"
+MANY_ROWS = 250
 
 _log = structlog.get_logger(__name__)
 _TRANSIENT = (
@@ -85,6 +86,7 @@ class Tx:
         self.schema = schema
         self._statements: list[Statement] = []
         self._copies: list[Copy] = []
+        self._started: list[asyncio.Task[None]] = []
 
     async def fetch(self, query: bytes, params: Sequence[object] = (), **kw: Any) -> list[Row]:
         """Run a query and return all its rows (binary results unless `binary=False`)."""
@@ -132,8 +134,25 @@ class Tx:
         if lines:
             self._copies.append(Copy(table, columns, lines))
 
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin work on the connection that needs no answer before the transaction ends."""
+        self._started.append(asyncio.ensure_future(work))
+
+    async def write_ahead(self) -> None:
+        """Begin to write the rows queued so far, if they are many: PostgreSQL need not wait."""
+        if sum(len(copy.lines) for copy in self._copies) >= MANY_ROWS:
+            copies, self._copies = self._copies, []
+            self.start(write_all(self.connection, [], copies))
+            await asyncio.sleep(0)
+
+    async def abandon(self) -> None:
+        """Let what was started come to its end, whatever that is, before a rollback."""
+        await asyncio.gather(*self._started, return_exceptions=True)
+
     async def write_queued(self, last: bytes = b"") -> None:
         """Write what is queued, and then run `last` (COMMIT), all in one round."""
+        for started in self._started:
+            await started
         statements, self._statements = self._statements, []
         copies, self._copies = self._copies, []
         await write_all(self.connection, statements, copies, last)
@@ -192,6 +211,7 @@ async def _finish(tx: Tx, work: Callable[[Tx], Awaitable[T]]) -> T:
         result = await work(tx)
         await tx.write_queued(b"COMMIT")
     except BaseException:
+        await tx.abandon()
         await roll_back(tx.connection)
         raise
     return result
@@ -263,6 +283,17 @@ def literal(value: object) -> bytes:
     text = value.isoformat() if isinstance(value, datetime) else str(value)
     doubled = text.replace("\\", "\\\\").replace("'", "''")
     return f"E'{doubled}'".encode()
+
+
+def text_array(texts: Sequence[str]) -> str:
+    """Write texts as a PostgreSQL array literal; use with a `::text[]` cast."""
+    quoted = '","'.join([text.replace("\\", "\\\\").replace('"', '\\"') for text in texts])
+    return f'{{"{quoted}"}}' if texts else "{}"
+
+
+def bytes_array(values: Iterable[bytes]) -> str:
+    """Write bytes as a PostgreSQL array literal; use with a `::bytea[]` cast."""
+    return text_array([f"\\x{value.hex()}" for value in values])
 
 
 async def _configure(connection: Connection) -> None:

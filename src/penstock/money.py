@@ -13,6 +13,13 @@ from penstock.errors import Refusal
 
 MAX_AMOUNT_MINOR = 10**15
 _CODE_LENGTH = 3
+# ISO 4217's list of 2026: where the minor unit is not a hundredth.
+_MINOR_DIGITS = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG"), 0),
+    **dict.fromkeys(("RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}
 
 
 def check_currency(code: str) -> str:
@@ -20,6 +27,15 @@ def check_currency(code: str) -> str:
     if len(code) == _CODE_LENGTH and code.isascii() and code.isupper() and code.isalpha():
         return code
     raise Refusal("invalid_currency", f"{code[:10]!r} is not an ISO 4217 code such as GBP.")
+
+
+def written(amount_minor: int, currency: str) -> str:
+    """Return an amount for people, with the decimals its currency has: `1,234.50 GBP`."""
+    digits = _MINOR_DIGITS.get(currency, 2)
+    sign = "-" if amount_minor < 0 else ""
+    whole, rest = divmod(abs(amount_minor), 10**digits)
+    decimals = f".{rest:0{digits}d}" if digits else ""
+    return f"{sign}{whole:,}{decimals} {currency}"
 
 
 def check_amount(amount_minor: int) -> int:

@@ -67,6 +67,7 @@ async def run_pass(
                 await _open(tx, kind)
                 result = await work(tx)
             except BaseException:
+                await tx.abandon()
                 await roll_back(connection)
                 raise
             await _commit(database, tx)
@@ -82,6 +83,7 @@ async def _commit(database: Database, tx: Pass) -> None:
     try:
         await tx.write_queued(_STAMP_AND_COMMIT % tx.id.encode())
     except BaseException as error:
+        await tx.abandon()
         has_answer = connection.pgconn.transaction_status == TransactionStatus.INERROR
         if has_answer or not isinstance(error, psycopg.OperationalError):
             await roll_back(connection)

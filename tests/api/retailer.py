@@ -137,6 +137,11 @@ def order(ref: str, *lines: tuple[str, int], channel: str = "web", **more: Any) 
     return {"channel": channel, "ref": ref, "lines": asked, "destination": BATH, **more}
 
 
+def is_replayed(answer: httpx.Response) -> bool:
+    """Tell whether an answer says that it was given before, under its key."""
+    return answer.headers.get("idempotent-replayed") == "true"
+
+
 def count(sku: str, location: str, on_hand: int, **more: Any) -> dict[str, Any]:
     """Return a row of a count."""
     return {"sku": sku, "location": location, "on_hand": on_hand, **more}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-from tests.api.retailer import count, order
+from tests.api.retailer import count, is_replayed, order
 from tests.api.test_intake import stock, totals
 
 
@@ -48,6 +48,7 @@ def test_a_cancellation_sent_again_under_its_key_is_answered_again(
     again = web.post(path, headers=headers)
     assert (first.status_code, again.status_code) == (200, 200)
     assert again.json() == first.json()
+    assert (is_replayed(first), is_replayed(again)) == (False, True)
     assert available(web, sku) == 10
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import httpx
-from tests.api.retailer import count, order
+from tests.api.retailer import count, is_replayed, order
 
 
 def stock(web: httpx.Client, *rows: dict[str, Any]) -> None:
@@ -63,7 +63,8 @@ def test_sourcing_is_explained_in_sentences(web: httpx.Client, sku: str) -> None
     read = web.get(f"/v1/orders/{placed['id']}", params={"explain": "text"}).json()
     text = read["sourcing"][0]["explanation"]
     assert "12 of 12 locations may serve it" in text
-    assert "L1 sends 5 units over 197 km for 700" in text
+    assert "10 of them have nothing of what is wanted" in text
+    assert "L1 sends 5 units over 197 km for 7.00 GBP (carriage" in text
     assert f"2 of {sku} are not sourced: too little stock (7 were seen)." in text
 
 
@@ -128,8 +129,12 @@ def test_a_list_sent_again_under_its_key_has_one_effect(web: httpx.Client, sku: 
     first = web.post("/v1/orders", json=bodies, headers=headers)
     again = web.post("/v1/orders", json=bodies, headers=headers)
     assert again.json() == first.json()
+    assert (is_replayed(first), is_replayed(again)) == (False, True)
+    longer = web.post("/v1/orders", json=[*bodies, order("keyed-5", (sku, 1))], headers=headers)
+    assert longer.json()["results"][:5] == first.json()["results"]
+    assert not is_replayed(longer)
     left = web.get("/v1/availability", params={"channel": "web", "sku": sku}).json()
-    assert left["items"][0]["available"] == 45
+    assert left["items"][0]["available"] == 44
 
 
 def test_a_key_gives_the_first_answer_even_after_a_change(web: httpx.Client, sku: str) -> None:
@@ -140,6 +145,10 @@ def test_a_key_gives_the_first_answer_even_after_a_change(web: httpx.Client, sku
     again = web.post("/v1/orders", json=order("replayed", (sku, 1)), headers=headers)
     assert again.status_code == 201
     assert again.json() == first.json()
+    assert (is_replayed(first), is_replayed(again)) == (False, True)
+    by_ref = web.post("/v1/orders", json=order("replayed", (sku, 1)))
+    assert by_ref.json()["status"] == "cancelled"
+    assert not is_replayed(by_ref)
 
 
 def test_a_key_with_another_body_is_refused(web: httpx.Client, sku: str) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-from tests.api.retailer import count
+from tests.api.retailer import count, is_replayed
 from tests.api.test_actions import available, place
 from tests.api.test_intake import stock, totals
 
@@ -89,7 +89,9 @@ def test_a_count_sent_again_under_its_key_is_answered_again(web: httpx.Client, s
     headers = {"Idempotency-Key": "counted-once"}
     first = web.post("/v1/stock", json=rows, headers=headers)
     stock(web, count(sku, "L1", 3))
-    assert web.post("/v1/stock", json=rows, headers=headers).json() == first.json()
+    again = web.post("/v1/stock", json=rows, headers=headers)
+    assert again.json() == first.json()
+    assert (is_replayed(first), is_replayed(again)) == (False, True)
     assert available(web, sku) == 3
     other = web.post("/v1/stock", json=rows[:1], headers=headers)
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
@@ -124,8 +126,10 @@ def test_changes_take_the_key_of_their_request(web: httpx.Client, sku: str) -> N
     stock(web, count(sku, "L1", 10))
     rows = [{"sku": sku, "location": "L1", "delta": -1}] * 3
     headers = {"Idempotency-Key": f"found-{sku}"}
-    assert web.post("/v1/stock/adjustments", json=rows, headers=headers).json()["applied"] == 3
-    assert web.post("/v1/stock/adjustments", json=rows, headers=headers).json()["replayed"] == 3
+    first = web.post("/v1/stock/adjustments", json=rows, headers=headers)
+    assert (first.json()["applied"], is_replayed(first)) == (3, False)
+    again = web.post("/v1/stock/adjustments", json=rows, headers=headers)
+    assert (again.json()["replayed"], is_replayed(again)) == (3, True)
     assert available(web, sku) == 7
 
 

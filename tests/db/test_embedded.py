@@ -257,3 +257,16 @@ def test_a_database_is_created_once(database: str) -> None:
 )
 def test_shared_buffers_follow_the_machine_s_memory(memory_gb: float, shared_buffers: str) -> None:
     assert server_settings(int(memory_gb * 2**30))["shared_buffers"] == shared_buffers
+
+
+def test_a_socket_folder_that_somebody_else_has_put_there_is_refused(config: Config) -> None:
+    home = config.data_dir / ("long" * 25)
+    folder = locate(home).socket_folder
+    assert not folder.is_relative_to(home)
+    folder.write_text("not a folder", "utf-8")
+    try:
+        with pytest.raises(Refusal) as refused:
+            locate(home)
+    finally:
+        folder.unlink()
+    assert refused.value.code == "socket_folder_taken"

@@ -242,7 +242,9 @@ def test_a_reservation_leaves_the_floor(database: str, schema: str) -> None:
     async def story(stock: Stock) -> None:
         await stock.count((1, 1, 5))
         stock.floor = 2
-        assert isinstance(await stock.reserve(1, 4), Refusal)
+        refused = await stock.reserve(1, 4)
+        assert isinstance(refused, Refusal)
+        assert refused.code == "out_of_stock"
         assert isinstance(await stock.reserve(1, 3), Reservation)
 
     tell(database, schema, story)

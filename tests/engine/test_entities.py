@@ -190,7 +190,7 @@ def test_a_loop_is_refused_and_leaves_nothing(lent: Shop) -> None:
 
 
 POSITION = """
-name: position
+name: own_position
 entity: position
 type: default
 statuses:
@@ -229,7 +229,7 @@ def test_a_position_is_told_when_it_runs_out_and_comes_back_never_per_row(lent: 
 
 
 LOCATION = """
-name: location
+name: own_location
 entity: location
 type: default
 statuses:

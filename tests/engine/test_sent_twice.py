@@ -23,8 +23,9 @@ from tests.shop import (
     tell,
 )
 
-from penstock.errors import Refusal
+from penstock.errors import Broken, Refusal
 from penstock.orders.intake import ChargeInput, DestinationInput, LineInput
+from penstock.passes import Pass
 from penstock.rules.take import NewOrder, RootEvent
 
 CANCEL = "order.cancellation_requested"
@@ -60,6 +61,46 @@ def test_the_same_order_sent_twice_at_once_is_one_order_with_one_answer(lent: Sh
             assert lent.value("SELECT count(*) FROM orders") == 30
             assert stock_of(lent, "P1") == {"L1": (500, 60)}
             await assert_clean(lent, one)
+
+    asyncio.run(story())
+
+
+def test_refs_of_any_letters_are_kept_as_they_are_and_known_again(lent: Shop) -> None:
+    odd = ["it's", 'a"b', "back\\slash", "\\N", "NULL", "{a,b}", "tab\there", "line\nend", "%s"]
+
+    async def story() -> None:
+        async with opened(lent) as one:
+            await count(one, ("P1", "L1", 100))
+            alone = [await place(one, order(ref, ("P1", 1))) for ref in odd]
+            again = await place(one, *(order(ref, ("P1", 1)) for ref in odd))
+            assert [document for (document,) in alone] == again
+            assert [document["ref"] for document in again] == odd
+            kept = [row[0] for row in lent.sql("SELECT ref FROM orders ORDER BY id")]
+            assert kept == odd
+            more = [order(f"{n} {ref}", ("P1", 1)) for n in range(3) for ref in odd]
+            placed = await place(one, *more)  # rows enough for COPY
+            assert [document["ref"] for document in placed] == [asked.ref for asked in more]
+            assert lent.value("SELECT count(*) FROM orders WHERE ref LIKE '2 %'") == len(odd)
+            await assert_clean(lent, one)
+
+    asyncio.run(story())
+
+
+def test_a_queued_statement_that_divides_by_zero_breaks_the_pass_and_leaves_nothing(
+    lent: Shop,
+) -> None:
+    async def story() -> None:
+        async with opened(lent) as one:
+
+            async def work(tx: Pass) -> None:
+                tx.queue(b"SELECT 1", ())
+                tx.queue(b"SELECT 1 / (%s = %s)::int", (1, 2), "one is not two")
+                tx.copy_in("count_note", "pass_id", [tx.id])
+
+            before = lent.value("SELECT count(*) FROM pass")
+            with pytest.raises(Broken, match="one is not two"):
+                await one.knowledge.run_pass("test", work)
+            assert lent.value("SELECT count(*) FROM pass") == before
 
     asyncio.run(story())
 

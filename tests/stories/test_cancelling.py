@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from tests.shop import (
@@ -15,7 +14,6 @@ from tests.shop import (
     opened,
     order,
     place,
-    shop,
     stock_of,
     tell,
 )
@@ -30,12 +28,6 @@ SHIPPED = "fulfilment.shipped"
 def everything(lent: Shop) -> list[list[tuple[object, ...]]]:
     tables = ("orders", "choice", "order_line", "fulfilment", "fulfilment_line", "event", "inbox")
     return [lent.sql(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in tables]
-
-
-@pytest.fixture
-def lent(database: str) -> Iterator[Shop]:
-    with shop(database, "cancelling") as one:
-        yield one
 
 
 def test_cancelling_an_order_gives_all_of_it_back_and_twice_is_refused(lent: Shop) -> None:

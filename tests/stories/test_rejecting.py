@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
-import pytest
 from tests.shop import (
     Shop,
     assert_clean,
@@ -15,7 +13,6 @@ from tests.shop import (
     opened,
     order,
     place,
-    shop,
     stock_of,
     tell,
 )
@@ -24,12 +21,6 @@ from penstock.errors import Refusal
 
 REJECTED = "fulfilment.rejected"
 RETRIED = "order.sourcing_retried"
-
-
-@pytest.fixture
-def lent(database: str) -> Iterator[Shop]:
-    with shop(database, "rejecting") as one:
-        yield one
 
 
 def test_a_rejected_fulfilment_is_sourced_again_without_its_location(lent: Shop) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
-import pytest
 from tests.shop import (
     BATH,
     Shop,
@@ -16,7 +14,6 @@ from tests.shop import (
     opened,
     order,
     place,
-    shop,
     stock_of,
     tell,
     work,
@@ -27,12 +24,6 @@ from penstock.orders.intake import ChoiceInput, HoldInput, LineInput
 
 SHIPPED = "fulfilment.shipped"
 CLEARED = "order.hold_cleared"
-
-
-@pytest.fixture
-def lent(database: str) -> Iterator[Shop]:
-    with shop(database, "routing") as one:
-        yield one
 
 
 def test_lines_that_need_no_stock_follow_those_that_do(lent: Shop) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from tests.shop import (
     Shop,
     assert_clean,
@@ -18,7 +16,6 @@ from tests.shop import (
     opened,
     order,
     place,
-    shop,
     stock_of,
     tell,
     work,
@@ -29,12 +26,6 @@ from penstock.inventory.counts import adjust_stock
 from penstock.inventory.model import Adjustment
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def lent(database: str) -> Iterator[Shop]:
-    with shop(database, "shortages") as one:
-        yield one
 
 
 def statuses(lent: Shop) -> dict[str, str]:

@@ -43,6 +43,22 @@ def test_a_price_per_quantity_is_rounded_half_up(
     assert money.price_for(Decimal(price), per, qty) == expected
 
 
+@pytest.mark.parametrize(
+    ("amount", "currency", "expected"),
+    [
+        (600, "GBP", "6.00 GBP"),
+        (5, "EUR", "0.05 EUR"),
+        (-123_456, "GBP", "-1,234.56 GBP"),
+        (600, "JPY", "600 JPY"),
+        (1_005, "KWD", "1.005 KWD"),
+    ],
+)
+def test_an_amount_is_written_with_the_decimals_of_its_currency(
+    amount: int, currency: str, expected: str
+) -> None:
+    assert money.written(amount, currency) == expected
+
+
 @pytest.mark.parametrize("code", ["gbp", "GB", "GBPX", "", "G8P"])
 def test_what_is_no_currency_code_is_refused(code: str) -> None:
     with pytest.raises(Refusal) as caught:

@@ -15,7 +15,7 @@ from typing import Annotated
 import msgspec
 
 from penstock.api import stock_rows
-from penstock.api.exchange import Reply, Request, idempotency_key, key_of_part
+from penstock.api.exchange import Reply, Request, idempotency_key, key_of_part, replayed
 from penstock.api.served import Served
 from penstock.api.stock_rows import Envelope, Problem, Resolved, StockRow
 from penstock.errors import Refusal
@@ -69,7 +69,8 @@ async def post_adjustments(served: Served, request: Request) -> Reply:
         for problem in part.problems:
             problem.row += first
         total.problems += part.problems
-    return Reply(HTTPStatus.OK, _encode(total))
+    is_replay = 0 < total.replayed == total.rows
+    return Reply(HTTPStatus.OK, _encode(total), headers=replayed(is_replay=is_replay))
 
 
 async def _change(served: Served, chunk: Envelope, key: str | None) -> Report:

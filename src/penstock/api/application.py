@@ -1,4 +1,4 @@
-"""The ASGI application: a thin dispatcher for hot paths before litestar, and the lifespan.
+"""The application as granian serves it (RSGI): hot paths answered straight, the rest by litestar.
 
 Owns which function answers which path, and how a process begins and ends: the account is opened
 in the server's own loop, and closed only after every request that was taken has its answer.
@@ -9,23 +9,16 @@ Invariant: whatever a route raises is answered as a problem (errors.py), never b
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 import structlog
 
 from penstock.api.availability import get_availability, post_availability
+from penstock.api.bridge import reply_of
 from penstock.api.errors import failed, method_not_allowed, refused
-from penstock.api.exchange import (
-    Message,
-    Receive,
-    Reply,
-    Request,
-    Scope,
-    Send,
-    read_request,
-    send_reply,
-)
+from penstock.api.exchange import Exchange, Reply, Request, Scope, read_request, send_reply
 from penstock.api.intake import post_orders
 from penstock.api.order_views import get_orders
 from penstock.api.routes import make_routes
@@ -55,32 +48,28 @@ class Application:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or live through the server's lifespan."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
+    async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
+        """Answer one request."""
         self._busy += 1
         self._idle.clear()
         try:
-            methods = HOT.get(scope["path"])
-            if methods is None:
-                await self._routes(scope, receive, send)  # type: ignore[arg-type]
-            else:
-                await send_reply(send, await self._hot(methods, scope, receive))
+            send_reply(exchange, await self._reply(scope, exchange))
         finally:
             self._busy -= 1
             if not self._busy:
                 self._idle.set()
 
-    async def _hot(self, methods: Mapping[str, Handler], scope: Scope, receive: Receive) -> Reply:
-        handler = methods.get(scope["method"])
-        if handler is None:
-            reply = refused(method_not_allowed())
-            reply.headers = ((b"allow", ", ".join(methods).encode()),)
-            return reply
+    async def _reply(self, scope: Scope, exchange: Exchange) -> Reply:
+        methods = HOT.get(scope.path)
         try:
-            return await handler(self._opened(), await read_request(scope, receive))
+            if methods is None:
+                return await reply_of(self._routes, scope, exchange)
+            handler = methods.get(scope.method)
+            if handler is None:
+                reply = refused(method_not_allowed())
+                reply.headers = ((b"allow", ", ".join(methods).encode()),)
+                return reply
+            return await handler(self._opened(), await read_request(scope, exchange))
         except Exception as error:  # noqa: BLE001 (the request edge)
             return failed(error)
 
@@ -89,19 +78,18 @@ class Application:
             raise Refusal("not_ready", "The account is not open.")
         return self._served
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Open the account before the first request; ends the process where that fails."""
         try:
-            self._served = await self._open_account()
-        except Exception as error:  # noqa: BLE001 (the server has to hear of it, whatever it is)
+            self._served = loop.run_until_complete(self._open_account())
+        except Exception:  # noqa: BLE001 (whatever it is, the log says it and the process ends)
             _log.exception("account not opened")
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._drain()
-        await self._served.close()
-        await send(_stopped())
+            sys.exit(1)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer what was taken, then close the account."""
+        loop.run_until_complete(self._drain())
+        loop.run_until_complete(self._opened().close())
 
     async def _drain(self) -> None:
         """Wait, bounded, until every request that was taken has its answer."""
@@ -110,7 +98,3 @@ class Application:
                 await self._idle.wait()
         except TimeoutError:
             _log.warning("requests left unanswered", requests=self._busy)
-
-
-def _stopped() -> Message:
-    return {"type": "lifespan.shutdown.complete"}

@@ -1,6 +1,6 @@
 """`GET|POST /v1/availability`: translate the query, answer from memory.
 
-Hot: bare ASGI, nothing is awaited. Shapes and limits are `availability/views.py`'s.
+Hot: answered straight, nothing is awaited. Shapes and limits are `availability/views.py`'s.
 """
 
 from __future__ import annotations

@@ -35,7 +35,6 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "method_not_allowed": 405,
         "order_ref_taken": 409,
         "idempotency_key_reused": 409,
-        "out_of_stock": 409,
         "not_allowed_in_status": 409,
         "not_cancellable": 409,
         "fulfilment_not_open": 409,
@@ -44,7 +43,6 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "overloaded": 503,
         "not_ready": 503,
         "try_again": 503,
-        "database_unreachable": 503,
     }
 )
 # Members that RFC 9457 gives a meaning; data of a refusal under such a name is renamed.

@@ -1,7 +1,7 @@
-"""One HTTP request and its reply, as plain structs over bare ASGI.
+"""One HTTP request and its reply, as plain structs over RSGI, the server's native interface.
 
 Owns reading a request within its limits and writing a reply. Every route is a function from one to
-the other, whether it is called from bare ASGI or from litestar. No route, no rule lives here.
+the other, whether it is called straight or from litestar. No route, no rule lives here.
 
 Invariants: no body is held that is larger than `MAX_BODY_BYTES`; a request that a page of another
 site makes a browser send is refused, because until access control exists whoever reaches the
@@ -11,9 +11,9 @@ port may do everything.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Protocol
 from urllib.parse import unquote_plus, urlsplit
 
 import msgspec
@@ -24,23 +24,68 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_KEY_LENGTH = 200
 MAX_QUERY_FIELDS = 1_000
 
-Message: TypeAlias = MutableMapping[str, Any]
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-
 JSON = b"application/json"
 PROBLEM_JSON = b"application/problem+json"
 HTML = b"text/html"
-_KEY = re.compile(rb"[\x21-\x7e]{1,%d}" % MAX_KEY_LENGTH)
+_KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_LENGTH}}}")
 _OUR_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Headers(Protocol):
+    """Headers of a request, by names in lower case; the server's own, or a dict."""
+
+    def get(self, name: str, /) -> str | None:
+        """Return the header's value."""
+        ...
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return all names and values."""
+        ...
+
+
+class Scope(Protocol):
+    """What the server tells of a request before its body."""
+
+    proto: str
+    http_version: str
+    scheme: str
+    method: str
+    path: str
+    query_string: str
+    client: str
+    server: str
+
+    @property
+    def headers(self) -> Headers: ...  # noqa: D102 (what it says)
+
+
+class Exchange(Protocol):
+    """The server's end of one request: what is left to read of it, and where its reply goes."""
+
+    def __call__(self) -> Awaitable[bytes]:
+        """Read the whole body."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Read the body piece by piece."""
+        ...
+
+    def client_disconnect(self) -> Awaitable[None]:
+        """Wait until the client is gone."""
+        ...
+
+    def response_bytes(
+        self, status: int, headers: Sequence[tuple[str, str]], body: bytes, /
+    ) -> None:
+        """Send the reply."""
+        ...
 
 
 class Request(msgspec.Struct):
     """A request with its body read."""
 
-    query_string: bytes
-    headers: Mapping[bytes, bytes]
+    query_string: str
+    headers: Headers
     body: bytes
 
     def query(self) -> dict[str, list[str]]:
@@ -48,12 +93,12 @@ class Request(msgspec.Struct):
         fields: dict[str, list[str]] = {}
         if not self.query_string:
             return fields
-        parts = self.query_string.split(b"&", MAX_QUERY_FIELDS)
+        parts = self.query_string.split("&", MAX_QUERY_FIELDS)
         if len(parts) > MAX_QUERY_FIELDS:
             raise Refusal("invalid_query", f"A query has at most {MAX_QUERY_FIELDS} fields.")
         try:
             for part in parts:
-                name, _, value = part.decode("utf-8").partition("=")
+                name, _, value = part.partition("=")
                 fields.setdefault(_unquoted(name), []).append(_unquoted(value))
         except UnicodeDecodeError:
             raise Refusal("invalid_query", "The query cannot be read.") from None
@@ -73,56 +118,58 @@ class Reply(msgspec.Struct):
     headers: Sequence[tuple[bytes, bytes]] = ()
 
 
-def refuse_other_sites(headers: Mapping[bytes, bytes]) -> None:
+def replayed(*, is_replay: bool) -> Sequence[tuple[bytes, bytes]]:
+    """Return the header of a reply that was given before, under its key; else no header."""
+    return ((b"idempotent-replayed", b"true"),) if is_replay else ()
+
+
+def refuse_other_sites(headers: Headers) -> None:
     """Refuse with `other_site` what a browser sends for a page that is not ours."""
-    origin = headers.get(b"origin")
-    host = headers.get(b"host")
+    origin = headers.get("origin")
+    host = headers.get("host")
     if origin is not None and _name(origin) not in _OUR_NAMES:
         raise Refusal("other_site", "Requests from pages of other sites are not taken.")
-    if host is not None and _name(b"//" + host) not in _OUR_NAMES:
+    if host is not None and _name(f"//{host}") not in _OUR_NAMES:
         raise Refusal("other_site", "Penstock answers on the loopback address only.")
 
 
 @lru_cache(maxsize=1_000)
-def _name(address: bytes) -> str | None:
+def _name(address: str) -> str | None:
     """Return the host name in an address; the few that clients use are remembered."""
     try:
-        return urlsplit(address.decode("latin-1")).hostname
+        return urlsplit(address).hostname
     except ValueError:
         return None
 
 
-async def read_request(scope: Scope, receive: Receive) -> Request:
-    """Read a request; refuses with `body_too_large` before more than the limit is held."""
-    headers = dict(scope["headers"])
+async def read_request(scope: Scope, exchange: Exchange) -> Request:
+    """Read a request; refuses with `other_site` and, before more is held, `body_too_large`."""
+    headers = scope.headers
     refuse_other_sites(headers)
-    # A GET has no body, and asking for one costs as much as all the rest.
-    body = b"" if scope["method"] == "GET" else await _read_body(headers, receive)
-    return Request(scope["query_string"], headers, body)
+    return Request(scope.query_string, headers, await read_body(scope, exchange))
 
 
-async def _read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    stated = headers.get(b"content-length", b"0")
-    if stated.isdigit() and int(stated) > MAX_BODY_BYTES:
+async def read_body(scope: Scope, exchange: Exchange) -> bytes:
+    """Read a body; refuses with `body_too_large` before more than the limit is held."""
+    if scope.method == "GET":
+        return b""  # asking for a body costs as much as all the rest
+    stated = scope.headers.get("content-length")
+    if stated is None:
+        return await _read_pieces(exchange)
+    if not stated.isdigit() or int(stated) > MAX_BODY_BYTES:
         raise _too_large()
-    message = await receive()
-    if not message.get("more_body"):
-        return _checked(message.get("body", b""))
-    parts: list[bytes] = [message["body"]]
-    size = len(parts[0])
-    while message.get("more_body"):
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
+    return await exchange()  # the server reads no more than was stated
+
+
+async def _read_pieces(exchange: Exchange) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in exchange:
+        pieces.append(piece)
+        size += len(piece)
         if size > MAX_BODY_BYTES:
             raise _too_large()
-    return b"".join(parts)
-
-
-def _checked(body: bytes) -> bytes:
-    if len(body) > MAX_BODY_BYTES:
-        raise _too_large()
-    return body
+    return b"".join(pieces)
 
 
 def _too_large() -> Refusal:
@@ -131,20 +178,24 @@ def _too_large() -> Refusal:
     )
 
 
-async def send_reply(send: Send, reply: Reply) -> None:
+def send_reply(exchange: Exchange, reply: Reply) -> None:
     """Write the reply out."""
-    headers = [
-        (b"content-type", reply.media_type),
-        (b"content-length", b"%d" % len(reply.body)),
-        *reply.headers,
-    ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    headers = _headers_out(reply.media_type, tuple(reply.headers))
+    exchange.response_bytes(reply.status, headers, reply.body)
 
 
-def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
+@lru_cache(maxsize=100)
+def _headers_out(
+    media_type: bytes, headers: tuple[tuple[bytes, bytes], ...]
+) -> tuple[tuple[str, str], ...]:
+    """Return a reply's headers as the server takes them; the few that there are are remembered."""
+    pairs = ((b"content-type", media_type), *headers)
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs)
+
+
+def idempotency_key(headers: Headers) -> str | None:
     """Return the request's `Idempotency-Key`; refuses with `invalid_idempotency_key`."""
-    key = headers.get(b"idempotency-key")
+    key = headers.get("idempotency-key")
     if key is None:
         return None
     if not _KEY.fullmatch(key):
@@ -152,7 +203,7 @@ def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
             "invalid_idempotency_key",
             f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} visible ASCII characters, no spaces.",
         )
-    return key.decode("ascii")
+    return key
 
 
 def key_of_part(key: str | None, place: int) -> str | None:

@@ -1,7 +1,7 @@
 """`POST /v1/orders`: one order, or a list of them, taken in and decided at once.
 
-Hot: bare ASGI, grouped with whatever arrives at the same time. Each order of a list is decoded by
-itself, so that a bad one refuses itself only.
+Hot: grouped with whatever arrives at the same time. Each order of a list is decoded by itself, so
+that a bad one refuses itself only.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from http import HTTPStatus
 import msgspec
 
 from penstock.api.errors import problem, refused
-from penstock.api.exchange import Reply, Request, idempotency_key, key_of_part
+from penstock.api.exchange import Reply, Request, idempotency_key, key_of_part, replayed
 from penstock.api.reading import is_list, read_items, read_json, refuse_nul
 from penstock.api.served import Served
 from penstock.errors import Refusal
+from penstock.orders.commands import StoredAnswer
 from penstock.orders.intake import OrderInput
 from penstock.rules.take import NewOrder, Result
 
@@ -33,12 +34,16 @@ async def post_orders(served: Served, request: Request) -> Reply:
     body = request.body
     refuse_nul(body)
     if is_list(body):
-        return Reply(HTTPStatus.OK, await _take_list(served, body, key, wait=wait))
+        results = await _take_list(served, body, key, wait=wait)
+        is_replay = bool(results) and all(isinstance(one, StoredAnswer) for one in results)
+        return Reply(HTTPStatus.OK, _results(results), headers=replayed(is_replay=is_replay))
     order = read_json(_decoder, body)
     result = (await served.grouping.submit([NewOrder(order, key, wait)]))[0]
     if isinstance(result, Refusal):
         return refused(result)
-    return Reply(HTTPStatus.CREATED if wait else HTTPStatus.ACCEPTED, result)
+    status = HTTPStatus.CREATED if wait else HTTPStatus.ACCEPTED
+    is_replay = isinstance(result, StoredAnswer)
+    return Reply(status, result, headers=replayed(is_replay=is_replay))
 
 
 def _waits(request: Request) -> bool:
@@ -48,7 +53,7 @@ def _waits(request: Request) -> bool:
     return wanted == "decision"
 
 
-async def _take_list(served: Served, body: bytes, key: str | None, *, wait: bool) -> bytes:
+async def _take_list(served: Served, body: bytes, key: str | None, *, wait: bool) -> list[Result]:
     items = read_items(body)
     if len(items) > MAX_ORDERS:
         raise Refusal(
@@ -64,7 +69,7 @@ async def _take_list(served: Served, body: bytes, key: str | None, *, wait: bool
         else:
             readable.append(NewOrder(order, key_of_part(key, place), wait))
     decided = iter(await served.grouping.submit(readable) if readable else [])
-    return _results([next(decided) if result is None else result for result in results])
+    return [next(decided) if result is None else result for result in results]
 
 
 def _results(results: Sequence[Result]) -> bytes:

@@ -12,13 +12,14 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from penstock.api.errors import refused
-from penstock.api.exchange import Reply, Request, idempotency_key
+from penstock.api.exchange import Reply, Request, idempotency_key, replayed
 from penstock.api.reading import read_json, refuse_nul
 from penstock.api.served import Served
 from penstock.db import Tx, uuid_array
 from penstock.errors import Refusal
 from penstock.fulfilment.store import SQL
 from penstock.ids import parse_id
+from penstock.orders.commands import StoredAnswer
 from penstock.rules.take import RootEvent
 
 MAX_LINES = 1_000
@@ -137,4 +138,7 @@ async def _decide(
 
 async def _submit(served: Served, event: RootEvent) -> Reply:
     result = (await served.grouping.submit([event]))[0]
-    return refused(result) if isinstance(result, Refusal) else Reply(HTTPStatus.OK, result)
+    if isinstance(result, Refusal):
+        return refused(result)
+    is_replay = isinstance(result, StoredAnswer)
+    return Reply(HTTPStatus.OK, result, headers=replayed(is_replay=is_replay))

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock.api.exchange import Reply, Request
-from penstock.api.explained import in_sentences, with_refs
+from penstock.api.explained import with_refs
 from penstock.api.served import Served
 from penstock.db import Tx
 from penstock.errors import Refusal
@@ -21,6 +21,8 @@ from penstock.orders.store import SQL
 from penstock.rules.documents import order_document
 from penstock.rules.roots import load_trees
 from penstock.rules.take import unknown_order
+from penstock.sourcing.explain import explain
+from penstock.sourcing.model import Explanation
 
 _ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _encode = msgspec.json.Encoder().encode
@@ -66,8 +68,9 @@ async def _order(served: Served, order_id: str, *, explained: bool) -> Reply:
         document = order_document(trees[0], served.knowledge)
         document["history"] = [_event(row) for row in await tx.fetch(SQL.history_of_order, key)]
         skus = {line.product_id: line.sku for line in trees[0].lines()}
+        currency = trees[0].currency if explained else None
         document["sourcing"] = [
-            _decision(served, row, skus, explained=explained)
+            _decision(row, _explanation(served, row[1], skus, currency))
             for row in await tx.fetch(SQL.explanations_of_order, key)
         ]
         return document
@@ -91,11 +94,17 @@ def _event(row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
-def _decision(
-    served: Served, row: tuple[Any, ...], skus: dict[int, str], *, explained: bool
-) -> dict[str, Any]:
-    choice_id, explanation, decided_at = row
-    shown: Any = with_refs(explanation, served.knowledge.location_ref, skus)
-    if explained:
-        shown = " ".join(in_sentences(shown))
-    return {"choice_id": choice_id, "decided_at": decided_at, "explanation": shown}
+def _decision(row: tuple[Any, ...], explanation: Any) -> dict[str, Any]:
+    choice_id, _, decided_at = row
+    return {"choice_id": choice_id, "decided_at": decided_at, "explanation": explanation}
+
+
+def _explanation(
+    served: Served, stored: dict[str, Any], skus: dict[int, str], currency: str | None
+) -> Any:
+    """Return a stored explanation as data with refs; as text if amounts have a currency."""
+    location_ref = served.knowledge.location_ref
+    if currency is None:
+        return with_refs(stored, location_ref, skus)
+    explanation = msgspec.convert(stored, Explanation)
+    return " ".join(explain(explanation, currency, location_ref, skus))

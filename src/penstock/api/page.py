@@ -46,7 +46,7 @@ _WITHOUT_FIELDS = frozenset({"/healthz", "/readyz"})
 async def front_page(served: Served, request: Request) -> Reply:
     """Answer with the page."""
     about, counts = await served.database.run(served.schema, _orders_by_status)
-    host = request.headers.get(b"host", b"127.0.0.1:8000").decode("latin-1")
+    host = request.headers.get("host") or "127.0.0.1:8000"
     knowledge, follower = served.knowledge, served.follower
     age_ms = follower.age_s * 1000
     figures = (

@@ -48,9 +48,10 @@ def _response(reply: Reply) -> Outgoing:
 
 
 async def _read(request: Incoming) -> exchange.Request:
-    headers = dict(request.scope["headers"])
+    headers = {name.decode(): value.decode() for name, value in request.scope["headers"]}
     exchange.refuse_other_sites(headers)
-    return exchange.Request(request.scope["query_string"], headers, await request.body())
+    query_string = request.scope["query_string"].decode()
+    return exchange.Request(query_string, headers, await request.body())
 
 
 async def _done(

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from penstock.api import stock_rows
 from penstock.api.errors import refused
-from penstock.api.exchange import Reply, Request, idempotency_key, key_of_part
+from penstock.api.exchange import Reply, Request, idempotency_key, key_of_part, replayed
 from penstock.api.served import Served
 from penstock.api.stock_rows import Envelope, Problem, Resolved, StockRow
 from penstock.errors import Refusal
 from penstock.ids import new_id
 from penstock.inventory.counts import Counts, Outcome, microseconds, set_stock
-from penstock.orders.commands import claim_keys, write_answers
+from penstock.orders.commands import StoredAnswer, claim_keys, write_answers
 from penstock.passes import Pass
 from penstock.quantity import check_qty
 
@@ -67,6 +67,7 @@ async def post_stock(served: Served, request: Request) -> Reply:
     envelope = stock_rows.read_rows(request.body)
     body_hash = hashlib.blake2b(request.body, digest_size=16).digest()
     total = Report(len(envelope.items))
+    is_replay = bool(envelope.items)
     for first in range(0, len(envelope.items), stock_rows.ROWS_PER_PASS):
         chunk = envelope.items[first : first + stock_rows.ROWS_PER_PASS]
         part_key = key_of_part(key, first)
@@ -74,8 +75,9 @@ async def post_stock(served: Served, request: Request) -> Reply:
         part = await _count(served, msgspec.structs.replace(envelope, items=chunk), claim)
         if isinstance(part, Refusal):
             return refused(part)
-        _add(total, part, first)
-    return Reply(HTTPStatus.OK, _encode(total))
+        is_replay = is_replay and isinstance(part, StoredAnswer)
+        _add(total, _report.decode(part) if isinstance(part, StoredAnswer) else part, first)
+    return Reply(HTTPStatus.OK, _encode(total), headers=replayed(is_replay=is_replay))
 
 
 def _add(total: Report, part: Report, first: int) -> None:
@@ -88,13 +90,13 @@ def _add(total: Report, part: Report, first: int) -> None:
 
 async def _count(
     served: Served, chunk: Envelope, claim: Sequence[tuple[str, bytes]]
-) -> Report | Refusal:
+) -> Report | StoredAnswer | Refusal:
     """Set one chunk of counts as one pass; under a known key its stored report is the answer."""
 
-    async def work(tx: Pass) -> Report | Refusal:
+    async def work(tx: Pass) -> Report | StoredAnswer | Refusal:
         for known in (await claim_keys(tx, claim)).values():
             if known is not None:
-                return known if isinstance(known, Refusal) else _report.decode(known)
+                return known
         report = await _set(tx, chunk)
         await write_answers(tx, [(key, _encode(report)) for key, _ in claim])
         return report

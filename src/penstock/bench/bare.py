@@ -7,35 +7,22 @@ environment of this process.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.log import LogLevels
 from granian.server import Server
 
-_Message = MutableMapping[str, Any]
 
-
-def application() -> Callable[..., Awaitable[None]]:
-    """Make the ASGI application: whatever is asked, the same body."""
+def application() -> Callable[[Any, Any], Awaitable[None]]:
+    """Make the application: whatever is asked, the same body, after the whole request was read."""
     body = os.environ["BENCH_BODY"].encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers = (("content-type", "application/json"),)
 
-    async def answer(
-        scope: _Message,
-        receive: Callable[[], Awaitable[_Message]],
-        send: Callable[[_Message], Awaitable[None]],
-    ) -> None:
-        if scope["type"] == "lifespan":
-            await receive()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
-        await receive()
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    async def answer(_: object, exchange: Any) -> None:
+        await exchange()
+        exchange.response_bytes(200, headers, body)
 
     return answer
 
@@ -46,7 +33,7 @@ if __name__ == "__main__":
         factory=True,
         address="127.0.0.1",
         port=int(os.environ["BENCH_PORT"]),
-        interface=Interfaces.ASGI,
+        interface=Interfaces.RSGI,
         workers=1,
         runtime_mode=RuntimeModes.st,
         loop=Loops.uvloop,

@@ -54,7 +54,7 @@ async def import_orders(run: Run) -> None:
 
 async def _prepared(run: Run, chunk: Chunk[OrderInput]) -> Chunk[NewOrder]:
     """Prepare a chunk, a few orders at a time, whenever the one before it waits for PostgreSQL."""
-    orders = [NewOrder(order) for order in chunk.values]
+    orders = [NewOrder(order, needs_answer=False) for order in chunk.values]
     for start in range(0, len(orders), ORDERS_AT_A_TIME):
         await asyncio.sleep(0)
         prepare(run.knowledge, orders[start : start + ORDERS_AT_A_TIME])

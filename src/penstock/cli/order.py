@@ -15,6 +15,7 @@ from penstock.cli.options import AccountName, AsJson
 from penstock.cli.output import draw_table, print_json, say
 from penstock.cli.session import read_settings, run_with_account
 from penstock.errors import Refusal
+from penstock.money import written
 
 if TYPE_CHECKING:
     from penstock.app import Account
@@ -146,15 +147,17 @@ async def _order_of(opened: Account, fulfilment: str) -> str:
 
 async def _explanations(opened: Account, order: model.Order) -> list[str]:
     """Return why the order was sourced so, a text for each decision, oldest first."""
-    from penstock.api.explained import in_sentences, with_refs
     from penstock.orders.store import SQL
+    from penstock.sourcing.explain import explain
+    from penstock.sourcing.model import Explanation
 
     rows = await opened.database.run(
         opened.schema, lambda tx: tx.fetch(SQL.explanations_of_order, (order.id,))
     )
     skus = {line.product_id: line.sku for line in order.lines()}
     location_ref = opened.knowledge.location_ref
-    return [" ".join(in_sentences(with_refs(row[1], location_ref, skus))) for row in rows]
+    found = [msgspec.convert(row[1], Explanation) for row in rows]
+    return [" ".join(explain(one, order.currency, location_ref, skus)) for one in found]
 
 
 async def _decide(
@@ -205,6 +208,6 @@ def _show(document: dict[str, Any], *, as_json: bool) -> None:
 
 def _fulfilment(part: dict[str, Any], currency: str) -> str:
     lines = f"{len(part['lines'])} line{'s' if len(part['lines']) > 1 else ''}"
-    away = f"{part['distance_m'] / 1000:,.0f} km, {part['cost_minor'] / 100:,.2f} {currency}"
+    away = f"{part['distance_m'] / 1000:,.0f} km, {written(part['cost_minor'], currency)}"
     status = part["status"].replace("_", " ")
     return f"Fulfilment {part['id']}\n  {status} at {part['location']}: {lines}, {away}"

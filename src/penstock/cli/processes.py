@@ -156,7 +156,7 @@ def run_api(config: Config) -> None:
         factory=True,
         address=address_of(config),
         port=config.port,
-        interface=Interfaces.ASGI,
+        interface=Interfaces.RSGI,
         workers=config.api_processes,
         runtime_mode=RuntimeModes.st,
         loop=Loops.uvloop,

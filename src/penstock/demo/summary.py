@@ -82,7 +82,7 @@ async def summarise(tx: Tx) -> Summary:
         lines=lines,
         units_asked=asked - cancelled,
         units_allocated=allocated,
-        statuses=dict(await tx.fetch(SQL.orders_by_status)),  # type: ignore[arg-type]
+        statuses={row[0]: row[1] for row in await tx.fetch(SQL.orders_by_status)},
         total_minor=total_minor,
         currency=currency,
         first_placed_at=first,

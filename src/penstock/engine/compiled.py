@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -25,6 +25,8 @@ from penstock.engine.durations import parse_duration
 from penstock.engine.readable import Vocabulary
 from penstock.engine.rule import Rule, make_rule
 from penstock.errors import Refusal
+
+_EXPRESSION = get_args(Expression)[1]  # a parameter may be annotated with more beside it
 
 
 class Ruleset(msgspec.Struct, frozen=True, eq=False):
@@ -148,7 +150,7 @@ def expressions_of(rule: Rule) -> list[str]:
 
 
 def _is_expression(annotation: Any) -> bool:
-    if annotation == Expression:
+    if _EXPRESSION in getattr(annotation, "__metadata__", ()):
         return True
     return any(_is_expression(part) for part in getattr(annotation, "__args__", ()))
 

@@ -13,7 +13,7 @@ order bounds; CEL has no other loop.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -96,10 +96,10 @@ def check_expression(text: str, variables: Mapping[str, type[msgspec.Struct]]) -
             raise Refusal(
                 "invalid_condition", f"{text!r}: name a field, such as {path.variable}.status."
             )
-        _check_fields(text, path, variables[path.variable], guarded)
+        __check_fields(text, path, variables[path.variable], guarded)
 
 
-def _check_fields(
+def __check_fields(
     text: str, path: Path, view: type[msgspec.Struct], guarded: set[tuple[str, tuple[str, ...]]]
 ) -> None:
     types = {field.name: field.type for field in msgspec.structs.fields(view)}
@@ -133,7 +133,7 @@ class Expression:
         self._program = compile_expression(text)
         self.text = text
         paths = paths_of(text)
-        self._fields = sorted({(path.variable, path.fields[0]) for path in paths if path.fields})
+        self.fields = sorted({(path.variable, path.fields[0]) for path in paths if path.fields})
         self.variables = tuple(sorted({path.variable for path in paths}))
 
     def value(self, views: Views) -> Any:
@@ -141,7 +141,7 @@ class Expression:
         variables: dict[str, dict[str, Any]] = {
             name: {} for name in self.variables if name in views
         }
-        for name, field in self._fields:
+        for name, field in self.fields:
             if name in views and field in views[name]:
                 variables[name][field] = views[name][field]
         try:
@@ -159,10 +159,7 @@ class Condition(Expression):
 
     def holds(self, views: Views) -> bool:
         """Tell whether the condition holds; refuses with `condition_failed` what has no verdict."""
-        values = tuple(
-            views[name].get(field) if name in views else None for name, field in self._fields
-        )
-        key = (values, tuple(map(type, values)))  # 1 and true are equal, but not the same
+        key = values_of(views, self.fields)
         try:
             known = self._verdicts.get(key)
         except TypeError:  # a list or mapping among the values: judged afresh
@@ -178,6 +175,12 @@ class Condition(Expression):
         if not isinstance(verdict, bool):
             raise Refusal("condition_failed", f"{self.text!r} gives no true or false.")
         return verdict
+
+
+def values_of(views: Views, fields: Sequence[tuple[str, str]]) -> tuple[Any, ...]:
+    """Return the values of the fields and their types: 1 and true are equal, but not the same."""
+    values = [views[name].get(field) if name in views else None for name, field in fields]
+    return (*values, *map(type, values))
 
 
 @lru_cache(maxsize=4_000)

@@ -121,7 +121,7 @@ class Context:
         self.to_post: list[Event] = []
         self.cancelled: list[tuple[str, str, str]] = []
         self.jobs: list[Job] = []
-        self.notes: list[tuple[str, str, str, str]] = []
+        self.notes: list[tuple[str, ...]] = []
         self.decided_events: list[Event] = []
         self.unhandled: list[Event] = []
         self.passed_over: list[Event] = []
@@ -205,6 +205,7 @@ class Context:
         """Take back what was scheduled for this entity under a name, in this pass or before."""
         mine = (self.entity.id, timer)
         self.to_post = [one for one in self.to_post if (one.entity_id, one.timer) != mine]
+        self.queue = deque(one for one in self.queue if (one.entity_id, one.timer) != mine)
         self.cancelled.append((self.root.id, *mine))
 
     def set_attribute(self, name: str, value: Any) -> None:

@@ -68,10 +68,10 @@ SELECT id, document FROM workflow ORDER BY id
 SELECT DISTINCT ON (entity, entity_type, channel_id) entity, entity_type, channel_id, workflow_id
 FROM workflow_activation ORDER BY entity, entity_type, channel_id, id DESC
 
--- name: active_of_name
--- Whether a version of a workflow is active.
-SELECT a.id FROM workflow_activation a JOIN workflow w ON w.id = a.workflow_id WHERE w.name = %s
-LIMIT 1
+-- name: pack_of_active
+-- With which pack the active version of a workflow came.
+SELECT w.pack FROM workflow_activation a JOIN workflow w ON w.id = a.workflow_id
+WHERE w.name = %s ORDER BY a.id DESC LIMIT 1
 
 -- name: insert_workflow
 -- Stores a version of a workflow; versions are immutable. Index: workflow_version_unique.
@@ -154,3 +154,69 @@ FROM (SELECT u.*, %s::timestamptz AS changed_at
       FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::jsonb[])
       AS u (id, status, seq, workflow_id, attributes)) AS u
 WHERE e.id = u.id
+
+-- ── jobs ─────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: claim_jobs
+-- Takes due jobs under a lease, the oldest first, of each peer as many as there is room for: however
+-- many wait for a dead peer, only that many of them are read. Indexes: job_due, job_pkey.
+WITH RECURSIVE peers (peer) AS (
+    (SELECT peer FROM job WHERE status = 'due' ORDER BY peer LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.peer FROM job j WHERE j.status = 'due' AND j.peer > p.peer
+            ORDER BY j.peer LIMIT 1)
+    FROM peers p WHERE p.peer IS NOT NULL
+), picked AS MATERIALIZED (
+    SELECT d.id FROM peers p
+    LEFT JOIN unnest(%s::text[], %s::int[]) AS r (peer, room) ON r.peer = p.peer
+    CROSS JOIN LATERAL (
+        SELECT j.id, j.due_at FROM job j
+        WHERE j.status = 'due' AND j.peer = p.peer AND j.due_at <= %s
+        ORDER BY j.due_at LIMIT coalesce(r.room, %s)
+    ) AS d
+    ORDER BY d.due_at LIMIT %s
+), mine AS MATERIALIZED (
+    SELECT id FROM job WHERE id = ANY(ARRAY(SELECT id FROM picked)) AND status = 'due'
+        AND due_at <= %s
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE job j SET due_at = %s, attempts = j.attempts + 1
+FROM mine m WHERE j.id = m.id
+RETURNING j.id, j.kind, j.peer, j.root_kind, j.root_id, j.entity, j.entity_id, j.request,
+    j.answer_event, j.answer_fields, j.failed_event, j.retry, j.attempts, j.due_at
+
+-- name: end_attempts
+-- Writes what came of attempts, but for those whose lease is another's by now. Index: job_pkey.
+UPDATE job j SET status = u.status, due_at = u.due_at, last_error = u.last_error,
+    ended_at = CASE WHEN u.status <> 'due' THEN u.now END
+FROM (SELECT u.*, %s::timestamptz AS now
+      FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::timestamptz[], %s::text[])
+      AS u (id, lease, status, due_at, last_error)) AS u
+WHERE j.id = u.id AND j.status = 'due' AND j.due_at = u.lease
+RETURNING j.id
+
+-- name: list_jobs
+-- The newest jobs in some statuses, for a person. Indexes: job_root, or job_pkey backwards.
+SELECT id, kind, peer, status, root_kind, root_id, entity, entity_id, request, answer_event,
+    answer_fields, failed_event, retry, attempts, due_at, last_error, created_at, ended_at
+FROM job WHERE status = ANY(%s::text[]) AND (%s::uuid IS NULL OR root_id = %s::uuid)
+ORDER BY id DESC LIMIT %s
+
+-- name: read_job
+-- One job. Index: job_pkey.
+SELECT id, kind, peer, status, root_kind, root_id, entity, entity_id, request, answer_event,
+    answer_fields, failed_event, retry, attempts, due_at, last_error, created_at, ended_at
+FROM job WHERE id = %s::uuid
+
+-- name: lock_jobs
+-- Locks jobs that a person decides about. Index: job_pkey.
+SELECT id, root_id, kind, status FROM job WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+
+-- name: retry_jobs
+-- Makes locked jobs due at an instant, as if none had been tried. Index: job_pkey.
+UPDATE job SET status = 'due', due_at = %s, attempts = 0, ended_at = NULL
+WHERE id = ANY(%s::uuid[])
+
+-- name: skip_jobs
+-- Gives locked jobs up. Index: job_pkey.
+UPDATE job SET status = 'skipped', ended_at = %s WHERE id = ANY(%s::uuid[])

@@ -42,11 +42,13 @@ class Outcomes(msgspec.Struct, frozen=True):
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One step of a ruleset. `asks` says that it asks stock, which a pass decides once.
 
-    `entities` are the kinds of entity it works on; None is every kind.
+    `entities` are the kinds of entity it works on; None is every kind. `example` are parameters that
+    its documentation shows.
     """
 
     asks: ClassVar[bool] = False
     entities: ClassVar[frozenset[str] | None] = None
+    example: ClassVar[Mapping[str, Any] | None] = None
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:  # noqa: ARG002 (theirs)
         """Do the rule's work for every context of the batch; each rule has its own."""

@@ -17,7 +17,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from penstock.engine.compiled import Ruleset
+from penstock.engine.compiled import Ruleset, Workflow
+from penstock.engine.condition import values_of
 from penstock.engine.context import MAX_DEPTH, MAX_EVENTS, Context
 from penstock.engine.inbox import Event
 from penstock.engine.traces import Ran, shared_part, trace_part
@@ -98,6 +99,21 @@ class Asking(Generic[AskT, AnswerT]):
             self._idle.set()
 
 
+class Case(NamedTuple):
+    """The rulesets of an event in a status, and what matched for values that were met in a pass.
+
+    `fields` are what their conditions read; without any the match is always the same.
+    """
+
+    rulesets: Sequence[Ruleset]
+    fields: Sequence[tuple[str, str]]
+    matched: dict[tuple[Any, ...], Match]
+
+
+Match = tuple[list[Ruleset], list[str]]  # those that matched, and the names of those passed over
+Cases = dict[tuple[int, str, str], Case]
+
+
 class Group(NamedTuple):
     """Contexts that met the same event in the same status and matched the same rulesets."""
 
@@ -115,11 +131,12 @@ async def run_events(tx: Pass, contexts: Sequence[Context], decide: Decide) -> N
     """
     asking: Asking[Any, Any] = Asking(decide)
     tx.ask = asking.ask
+    cases: Cases = {}
     try:
         while True:
             ready = [one for one in contexts if one.queue and not one.is_busy and not one.refusal]
             if ready:
-                groups = _groups(ready, has_decided=asking.has_decided)
+                groups = _groups(ready, cases, has_decided=asking.has_decided)
                 await asking.run([_run_group(tx, group) for group in groups])
             elif asking.is_waiting:
                 await asking.decide()
@@ -129,12 +146,12 @@ async def run_events(tx: Pass, contexts: Sequence[Context], decide: Decide) -> N
         await asking.close()
 
 
-def _groups(ready: Sequence[Context], *, has_decided: bool) -> list[Group]:
+def _groups(ready: Sequence[Context], cases: Cases, *, has_decided: bool) -> list[Group]:
     """Take the next event of each context and group contexts by what they match."""
     groups: dict[tuple[Any, ...], Group] = {}
     for context in ready:
         event = context.queue.popleft()
-        matched, not_met = _match(context, event)
+        matched, not_met = _match(context, event, cases)
         if context.refusal is not None:
             continue
         if has_decided and any(ruleset.asks for ruleset in matched):
@@ -158,43 +175,77 @@ def _defer(context: Context, event: Event) -> None:
     context.queue.clear()
 
 
-def _match(context: Context, event: Event) -> tuple[list[Ruleset], list[str]]:
+def _match(context: Context, event: Event, cases: Cases) -> Match:
     """Return the rulesets that an event matches, and the names of those that were passed over.
 
     An event that no ruleset names in this status is unhandled.
     """
-    matched: list[Ruleset] = []
-    not_met: list[str] = []
     context.run_count += 1
     if context.run_count > MAX_EVENTS or event.depth > MAX_DEPTH:
         message = f"More than {MAX_EVENTS} events, or {MAX_DEPTH} deep, in one pass: a loop?"
         context.fail(Refusal("too_many_events", message, event=event.name))
-        return matched, not_met
+        return [], []
     workflow = context.meet(event)
     if context.refusal is not None:
-        return matched, not_met
-    status = context.entity.status
-    for ruleset in workflow.rulesets.get(event.name, ()):
-        if status not in ruleset.statuses:
-            continue
-        if ruleset.condition is not None:
-            try:
-                holds = ruleset.condition.holds(context.views)
-            except Refusal as refusal:
-                context.fail(refusal)
-                return matched, not_met
-            if not holds:
-                not_met.append(ruleset.name)
-                continue
-        refusal = _refused_before(context, ruleset)
-        if refusal is None:
-            matched.append(ruleset)
-        else:
-            not_met.append(f"{ruleset.name} (refused: {refusal.code})")
+        return [], []
+    case_id = (workflow.id, event.name, context.entity.status)
+    case = cases.get(case_id)
+    if case is None:
+        case = cases[case_id] = _case_of(workflow, event.name, context.entity.status)
+    try:
+        matched, not_met = _matching(case, context)
+    except Refusal as refusal:
+        context.fail(refusal)
+        return [], []
+    if any(ruleset.on_refusal for ruleset in matched):
+        matched, not_met = _without_refused(context, matched, not_met)
     if not matched and not context.emitted:
         (context.passed_over if not_met else context.unhandled).append(event)
     _take_emitted(context)
     return matched, not_met
+
+
+def _case_of(workflow: Workflow, event: str, status: str) -> Case:
+    rulesets = [one for one in workflow.rulesets.get(event, ()) if status in one.statuses]
+    conditions = [ruleset.condition for ruleset in rulesets if ruleset.condition is not None]
+    fields = {field for condition in conditions for field in condition.fields}
+    return Case(rulesets, sorted(fields), {} if conditions else {(): (rulesets, [])})
+
+
+def _matching(case: Case, context: Context) -> Match:
+    """Match a case, as the pass has found before for the same values."""
+    values = values_of(context.views, case.fields) if case.fields else ()
+    try:
+        known = case.matched.get(values)
+    except TypeError:  # a list or mapping among the values: judged afresh
+        return _judged(case, context)
+    if known is None:
+        known = case.matched[values] = _judged(case, context)
+    return known
+
+
+def _judged(case: Case, context: Context) -> Match:
+    matched: list[Ruleset] = []
+    not_met: list[str] = []
+    for ruleset in case.rulesets:
+        if ruleset.condition is None or ruleset.condition.holds(context.views):
+            matched.append(ruleset)
+        else:
+            not_met.append(ruleset.name)
+    return matched, not_met
+
+
+def _without_refused(context: Context, matched: list[Ruleset], not_met: list[str]) -> Match:
+    """Take out the rulesets that were refused in an earlier run, emitting their `on_refusal`."""
+    kept: list[Ruleset] = []
+    passed_over = list(not_met)
+    for ruleset in matched:
+        refusal = _refused_before(context, ruleset)
+        if refusal is None:
+            kept.append(ruleset)
+        else:
+            passed_over.append(f"{ruleset.name} (refused: {refusal.code})")
+    return kept, passed_over
 
 
 def _refused_before(context: Context, ruleset: Ruleset) -> Refusal | None:

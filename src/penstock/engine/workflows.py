@@ -22,6 +22,7 @@ from penstock.engine.readable import Vocabulary
 from penstock.errors import Refusal
 
 SQL = Queries("penstock.engine", "engine.sql")
+SHIPPED = "penstock"  # the pack of the documents that come with it
 _log = structlog.get_logger(__name__)
 
 
@@ -161,13 +162,32 @@ async def put_workflow(
 
 
 async def put_shipped(tx: Tx, vocabulary: Vocabulary) -> None:
-    """Store the documents that come with Penstock; activate those of which no version is there."""
+    """Store the documents that come with Penstock, and activate those that are not optional.
+
+    Where an account has activated a version of its own, that stays.
+    """
     for text in shipped_documents():
-        document, stored = await store_document(tx, text, vocabulary)
-        if stored.is_new and not await tx.fetch(SQL.active_of_name, (document.name,)):
-            await activate(tx, document.name, document.version, "comes with Penstock")
+        document = read_document(text)
+        if await _stored_if_free(tx, text, document, vocabulary):
+            rows = await tx.fetch(SQL.pack_of_active, (document.name,))
+            if not rows or rows[0][0] == SHIPPED:
+                await activate(tx, document.name, document.version, "comes with Penstock")
     for text in shipped_documents("optional"):
-        await store_document(tx, text, vocabulary)
+        await _stored_if_free(tx, text, read_document(text), vocabulary)
+
+
+async def _stored_if_free(
+    tx: Tx, text: str, document: WorkflowDocument, vocabulary: Vocabulary
+) -> bool:
+    """Store a shipped document; False if it is there, or its version is taken by the account."""
+    try:
+        _, stored = await store_document(tx, text, vocabulary, SHIPPED)
+    except Refusal as refusal:
+        if refusal.code != "workflow_version_taken":
+            raise
+        _log.warning("a shipped workflow is not stored", name=document.name, why=str(refusal))
+        return False
+    return stored.is_new
 
 
 def shipped_document(name: str) -> str:

@@ -6,6 +6,7 @@ Locks are taken in the order of DESIGN section 5 by the callers in `decide.py` a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
@@ -95,8 +96,9 @@ async def write_ledger(
 ) -> Entries | None:
     """Write every movement of the ledger: positions, then journal rows. Returns the entries.
 
-    A few movements are written with what the pass ends with (`Tx.queue`). The journal rows used
-    are taken off the pass's block, so that a pass may write more than one ledger.
+    A few movements are written with what the pass ends with (`Tx.queue`), many are begun here
+    (`Tx.start`): `Tx.write_queued` is when they are there. The journal rows used are
+    taken off the pass's block, so that a pass may write more than one ledger.
     `occurred_us` says by cause id when it happened (microseconds since 1970), if not now.
     """
     entries = ledger.close(tx.journal_base, MAX_ENTRIES_PER_ROW)
@@ -118,12 +120,19 @@ async def write_ledger(
         tx.queue(SQL.write_positions, params, _MISSING)
         tx.queue(SQL.write_journal, _journal_row(tx, base, entries, occurred_us))
         return entries
+    tx.start(_write_many(tx, params, (base, entries, occurred_us)))
+    await asyncio.sleep(0)  # PostgreSQL begins
+    return entries
+
+
+async def _write_many(
+    tx: Pass, positions: Sequence[object], journal: tuple[int, Entries, Instants | None]
+) -> None:
     try:
-        await tx.execute(SQL.write_positions, params)
+        await tx.execute(SQL.write_positions, positions)
     except DivisionByZero as error:
         raise Broken(_MISSING) from error
-    await write_journal(tx, base, entries, occurred_us)
-    return entries
+    await write_journal(tx, *journal)
 
 
 async def write_journal(

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
-from penstock.db import Tx, uuid_array
+from penstock.db import Tx, bytes_array, text_array, uuid_array
 from penstock.errors import Refusal
 from penstock.orders.store import SQL
 from penstock.passes import Pass
@@ -39,7 +40,8 @@ async def claim_refs(tx: Tx, claims: Sequence[Claim]) -> list[str | Refusal]:
     if not rows:
         return []
     channels, refs, ids, hashes = (list(column) for column in zip(*rows, strict=True))
-    params = (channels, refs, uuid_array(ids), hashes)
+    numbers = np.array(channels, dtype=np.int32)
+    params = (numbers, text_array(refs), uuid_array(ids), bytes_array(hashes))
     won = {row[0] for row in await tx.fetch(SQL.claim_refs, params)}
     lost = [row for row in rows if row[2] not in won]
     if lost:
@@ -61,9 +63,15 @@ def _holder(claim: Claim, holder: tuple[str, bytes]) -> str | Refusal:
     )
 
 
+class StoredAnswer(bytes):
+    """An answer that was found under its key: the request was decided before."""
+
+    __slots__ = ()
+
+
 async def claim_keys(
     tx: Pass, keys: Sequence[tuple[str, bytes]]
-) -> dict[str, bytes | Refusal | None]:
+) -> dict[str, StoredAnswer | Refusal | None]:
     """Claim idempotency keys with their bodies' hashes; returns what is stored under each.
 
     None: the key is ours, and has to go to `write_answers` or `drop_keys` in this pass. A key
@@ -73,14 +81,16 @@ async def claim_keys(
     if not wanted:
         return {}
     names = sorted(wanted)
-    params = (tx.id, names, [wanted[name] for name in names])
+    hashes = bytes_array([wanted[name] for name in names])
+    params = (tx.id, text_array(names), hashes)
     won = {row[0] for row in await tx.fetch(SQL.claim_keys, params)}
-    results: dict[str, bytes | Refusal | None] = dict.fromkeys(won)
+    results: dict[str, StoredAnswer | Refusal | None] = dict.fromkeys(won)
     lost = [name for name in names if name not in won]
     if lost:
         for name, body_hash, answer in await tx.fetch(SQL.find_keys, (lost,)):
             same = bytes(body_hash) == wanted[name]
-            results[name] = msgspec.json.encode(answer) if same else _reused(name)
+            body = msgspec.json.encode(answer)
+            results[name] = StoredAnswer(body) if same else _reused(name)
     return results
 
 
@@ -95,11 +105,11 @@ def _reused(key: str) -> Refusal:
 async def drop_keys(tx: Tx, keys: Sequence[str]) -> None:
     """Give up keys claimed in this pass whose request was not decided: they may be used again."""
     if keys:
-        await tx.execute(SQL.drop_keys, (list(keys),))
+        tx.queue(SQL.drop_keys, (text_array(keys),))
 
 
 async def write_answers(tx: Tx, answers: Sequence[tuple[str, bytes]]) -> None:
     """Store answers under keys claimed in this pass."""
     if answers:
-        names = [key for key, _ in answers]
-        await tx.execute(SQL.write_answers, (names, [body.decode() for _, body in answers]))
+        bodies = text_array([body.decode() for _, body in answers])
+        tx.queue(SQL.write_answers, (text_array([key for key, _ in answers]), bodies))

@@ -205,6 +205,8 @@ def amounts(line: LineInput) -> tuple[int, bytes]:
 
 def total_minor(amount_minor: int, line: LineInput) -> int:
     """Return what a line adds to the order's total: price, charges, discounts, taxes on top."""
+    if not (line.charges or line.discounts or line.taxes):
+        return money.check_amount(amount_minor)
     return money.check_amount(
         amount_minor
         + sum(charge.amount_minor for charge in line.charges)

@@ -26,7 +26,7 @@ FROM unnest(%s::text[], %s::text[]) AS u (key, answer) WHERE i.key = u.key
 
 -- name: drop_keys
 -- Gives up keys claimed in the same pass. Index: idempotency_pkey.
-DELETE FROM idempotency WHERE key = ANY(%s)
+DELETE FROM idempotency WHERE key = ANY(%s::text[])
 
 -- name: lock_orders_waiting
 -- Locks orders by id for a request, waiting for whoever holds them. Index: orders_pkey.

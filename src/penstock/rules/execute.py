@@ -64,9 +64,13 @@ async def run_and_write(tx: Pass, contexts: Sequence[Context]) -> None:
         given_back = context.memo.get("given_back")
         invariant(given_back is None, "stock was withdrawn and not given back: use `give_back`")
     await write_roots(tx, [context.root for context in contexts])
+    await tx.write_ahead()
     await _write_decisions(tx, contexts)
+    await tx.write_ahead()
     await append_changes(tx, [change for context in contexts for change in context.changes])
+    await tx.write_ahead()
     await write_traces(tx, contexts)
+    await tx.write_ahead()
     await _write_engine(tx, contexts)
 
 

@@ -73,5 +73,6 @@ async def write_roots(tx: Pass, roots: Sequence[Root]) -> None:
     """Write what the pass made of the roots that it holds."""
     orders = [root for root in roots if isinstance(root, Order)]
     await write_orders(tx, orders, tx.now)
+    await tx.write_ahead()
     await write_fulfilments(tx, [f for order in orders for f in order.fulfilments])
     await write_entities(tx, [root for root in roots if isinstance(root, Entity)], tx.now)

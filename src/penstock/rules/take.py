@@ -7,13 +7,14 @@ nobody waits for (`wait=False`) is only taken in, and a worker decides it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from penstock.customers.store import NOBODY, find_customers
+from penstock.customers.store import find_customers
 from penstock.engine import inbox
 from penstock.engine.context import Context, RefusedAt
 from penstock.engine.entities import Entity, EntityInput, claim_entities
@@ -30,14 +31,11 @@ from penstock.rules.documents import root_document
 from penstock.rules.execute import RefusedInPassError, run_and_write
 from penstock.rules.knowledge import Knowledge
 from penstock.rules.roots import Root, context_of, load_roots
-from penstock.rules.trees import MadeAhead, adopt, make_ahead, make_order
+from penstock.rules.trees import MadeAhead, adopt, make_ahead, make_entity, make_order
 
 _encode = msgspec.json.Encoder().encode
 MAX_PASSES = 100
-# Kinds that have tables and doors of their own, or live inside an order.
-KEPT_ELSEWHERE = frozenset(
-    {"order", "choice", "fulfilment", "location", "position", "product", "control"}
-)
+_ANSWERS_AT_A_TIME = 50
 
 
 class NewOrder(msgspec.Struct):
@@ -46,6 +44,7 @@ class NewOrder(msgspec.Struct):
     order: OrderInput
     key: str | None = None
     wait: bool = True
+    needs_answer: bool = True  # without it, the answer of an order that is taken is empty
     body_hash: bytes | None = None
     made: MadeAhead | None = None
 
@@ -299,7 +298,7 @@ async def _make_entities(tx: Pass, group: _Group) -> None:
         item = group.items[place]
         if isinstance(item, NewEntity):
             try:
-                group.entities[place] = _make_entity(tx, item.asked)
+                group.entities[place] = make_entity(tx.knowledge, item.asked, tx.now)
             except Refusal as refusal:
                 group.results[place] = refusal
     holders = await claim_entities(tx, list(group.entities.values()))
@@ -308,36 +307,10 @@ async def _make_entities(tx: Pass, group: _Group) -> None:
             group.existing[place] = holders[entity.id]
             del group.entities[place]
             continue
-        event = Event(
-            entity.kind, entity.id, entity.kind, entity.id, f"{entity.kind}.created"
-        )
+        event = Event(entity.kind, entity.id, entity.kind, entity.id, f"{entity.kind}.created")
         context = group.contexts[entity.id] = context_of(tx, entity, [event], group.known)
         context.record(event.name, entity.kind, entity.id, {"ref": entity.ref})
         group.created_places[event.id] = place
-
-
-def _make_entity(tx: Pass, asked: EntityInput) -> Entity:
-    knowledge: Knowledge = tx.knowledge
-    if asked.kind in KEPT_ELSEWHERE:
-        raise Refusal("wrong_kind", f"A {asked.kind} is not made as an entity.", kind=asked.kind)
-    channel_id = knowledge.channel_id(asked.channel) if asked.channel is not None else None
-    path = knowledge.channels.path(channel_id) if channel_id is not None else []
-    workflow = knowledge.workflows.of(asked.kind, asked.type, path)
-    return Entity(
-        id=new_id(),
-        kind=asked.kind,
-        ref=asked.ref,
-        type=asked.type,
-        workflow_id=workflow.id,
-        status=workflow.initial,
-        created_at=tx.now,
-        channel_id=channel_id,
-        parent_kind=asked.parent_kind,
-        parent_id=asked.parent_id,
-        attributes=asked.attributes,
-        customer=NOBODY,
-        channel=knowledge.channel_view(channel_id),
-    )
 
 
 async def _lock_roots(tx: Pass, group: _Group) -> None:
@@ -424,7 +397,14 @@ async def _take_in_only(tx: Pass, group: _Group) -> None:
     await inbox.post(tx, [context.event for context in later], tx.now)
 
 
+def _needs_answer(item: Work) -> bool:
+    return not isinstance(item, NewOrder) or item.needs_answer
+
+
 async def _answer(tx: Pass, group: _Group) -> None:
+    if not any(item.key or _needs_answer(item) for item in group.items):
+        group.results |= dict.fromkeys(_open_places(group), b"")
+        return
     roots: dict[str, Root] = {one.id: one for one in group.orders.values()}
     roots |= {c.root.id: c.root for c in group.contexts.values()}
     lacking: dict[str, list[str]] = {}
@@ -434,11 +414,13 @@ async def _answer(tx: Pass, group: _Group) -> None:
     if lacking:
         roots |= await load_roots(tx, tx.knowledge, lacking, "read")
     documents: dict[str, bytes] = {}
-    for place in _open_places(group):
+    for number, place in enumerate(_open_places(group), start=1):
         root_id = group.existing.get(place) or (group.orders.get(place) or group.entities[place]).id
         if root_id not in documents:
             documents[root_id] = _encode(root_document(roots[root_id], tx.knowledge))
         group.results[place] = documents[root_id]
+        if number % _ANSWERS_AT_A_TIME == 0:
+            await asyncio.sleep(0)  # rows are being written meanwhile
     answers = {
         item.key: body
         for place, item in enumerate(group.items)

@@ -1,4 +1,4 @@
-"""Making the trees of new orders: checked, refs resolved to ids, amounts computed.
+"""Making the trees of new orders and entities: checked, refs resolved to ids, amounts computed.
 
 Pure: from what was asked and what the process knows, without the database. So trees can be made
 ahead, while an earlier pass commits; a pass takes one that was made ahead only if nothing of what
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from penstock.customers.store import NOBODY, Customer
+from penstock.engine.entities import Entity, EntityInput
 from penstock.errors import Refusal
 from penstock.ids import new_id
 from penstock.orders.intake import (
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from penstock.rules.knowledge import Knowledge
 
 NOWHERE = Destination(latitude=0.0, longitude=0.0)
+# Kinds that have tables and doors of their own, or live inside an order.
+KEPT_ELSEWHERE = frozenset(
+    {"order", "choice", "fulfilment", "location", "network", "position", "product", "control"}
+)
 
 
 class MadeAhead(msgspec.Struct):
@@ -173,3 +178,27 @@ def _check_line_refs(order: Order) -> None:
     refs = [line.ref for line in order.lines()]
     if len(set(refs)) != len(refs):
         raise Refusal("invalid_order", "Two lines have the same ref.", field="ref")
+
+
+def make_entity(knowledge: Knowledge, asked: EntityInput, now: datetime) -> Entity:
+    """Check an entity of another kind and make it; refuses `wrong_kind`, `no_workflow`."""
+    if asked.kind in KEPT_ELSEWHERE:
+        raise Refusal("wrong_kind", f"A {asked.kind} is not made as an entity.", kind=asked.kind)
+    channel_id = knowledge.channel_id(asked.channel) if asked.channel is not None else None
+    path = knowledge.channels.path(channel_id) if channel_id is not None else []
+    workflow = knowledge.workflows.of(asked.kind, asked.type, path)
+    return Entity(
+        id=new_id(),
+        kind=asked.kind,
+        ref=asked.ref,
+        type=asked.type,
+        workflow_id=workflow.id,
+        status=workflow.initial,
+        created_at=now,
+        channel_id=channel_id,
+        parent_kind=asked.parent_kind,
+        parent_id=asked.parent_id,
+        attributes=asked.attributes,
+        customer=NOBODY,
+        channel=knowledge.channel_view(channel_id),
+    )

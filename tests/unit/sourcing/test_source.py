@@ -208,6 +208,7 @@ def test_an_explanation_says_in_words_why_lines_are_short(
     case.stock = stock
     (plan,) = case.plans([demand])
     assert plan.explanation is not None
-    text = explain(plan.explanation, {1: "York", 2: "Leeds"}, {1: "MUG-01"})
+    names = {1: "York", 2: "Leeds"}
+    text = " ".join(explain(plan.explanation, "GBP", names.__getitem__, {1: "MUG-01"}))
     assert "MUG-01" in text
     assert ("York" in text) == bool(stock)

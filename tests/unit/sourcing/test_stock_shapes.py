@@ -151,11 +151,14 @@ def test_each_reason_for_removal_is_counted_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
-    [({"ship_complete": True}, "ship complete"), ({"max_parcels": 1}, "maximum of parcels")],
+    ("changes", "why", "said"),
+    [
+        ({"ship_complete": True}, "ship complete", "all of it goes together or not at all"),
+        ({"max_parcels": 1}, "maximum of parcels", "it would take more parcels than are wanted"),
+    ],
 )
 def test_what_could_be_sent_but_may_not_is_told_apart(
-    changes: dict[str, int | bool], why: str
+    changes: dict[str, int | bool], why: str, said: str
 ) -> None:
     case = make_case(1, 1, 1, 2)
     lines = (DemandLine("a", 1, 2, 100), DemandLine("b", 2, 1, 100), DemandLine("c", 3, 1, 100))
@@ -165,4 +168,6 @@ def test_what_could_be_sent_but_may_not_is_told_apart(
     reasons = {short.product_id: (short.why, short.seen) for short in shown.unsourced}
     assert reasons[3] == ("no stock anywhere it may come from", 0)
     assert (why, 1) == reasons[2]
-    assert "are not sourced: " + why in explain(shown, {}, {})
+    sentences = explain(shown, "GBP", str, {2: "MUG-02", 3: "MUG-03"})
+    assert f"1 of MUG-02 is not sourced: {said} (1 was seen)." in sentences
+    assert "1 of MUG-03 is not sourced: no stock anywhere it may come from." in sentences

@@ -18,6 +18,7 @@ INSERT INTO workflow_activation (entity, entity_type, channel_id, workflow_id, a
 SELECT entity, entity_type, channel_id, id, activated_at FROM workflow
 WHERE activated_at IS NOT NULL ORDER BY activated_at, id;
 ALTER TABLE workflow DROP COLUMN activated_at;
+UPDATE workflow SET pack = 'penstock' WHERE name = 'home_delivery' AND version = 1;
 
 -- ── whatever has a workflow and no table of its own ───────────────────────────────────────────
 CREATE TABLE entity (
@@ -91,13 +92,15 @@ CREATE INDEX unhandled_event_open ON unhandled_event (met_at) WHERE resolved_at 
 -- ── outside effects: written with the decision, done after it ─────────────────────────────────
 CREATE TABLE job (
     id           uuid        PRIMARY KEY,       -- also the idempotency key that the peer gets
-    kind         text        NOT NULL,          -- http | webhook | email …: who does it
+    kind         text        NOT NULL,          -- http | webhook | …: which connector does it
+    peer         text        NOT NULL,          -- who is called: a slow one delays its own jobs only
     root_kind    text        NOT NULL,
     root_id      uuid        NOT NULL,
     entity       text        NOT NULL,
     entity_id    uuid        NOT NULL,
-    request      jsonb       NOT NULL,
+    request      json        NOT NULL,          -- secrets by reference only
     answer_event text,                          -- posted with the mapped answer
+    answer_fields json       NOT NULL,          -- of its payload: expressions over `answer`
     failed_event text,                          -- posted when it is given up
     retry        jsonb       NOT NULL,          -- first, factor, longest, attempts
     status       text        NOT NULL DEFAULT 'due' CHECK (status IN ('due', 'done', 'failed', 'skipped')),
@@ -107,7 +110,7 @@ CREATE TABLE job (
     created_at   timestamptz NOT NULL,
     ended_at     timestamptz
 ) WITH (fillfactor = 70);
-CREATE INDEX job_due ON job (due_at) WHERE status = 'due';
+CREATE INDEX job_due ON job (peer, due_at) WHERE status = 'due';
 CREATE INDEX job_failed ON job (ended_at) WHERE status = 'failed';
 CREATE INDEX job_root ON job (root_id);
 
