@@ -34,6 +34,14 @@ def test_a_demo_leaves_an_account_with_something_else_alone(penstock: Command, s
     assert kept == [("mine",)]
 
 
+def test_a_demo_goes_on_with_its_own_sample_only(penstock: Command, server: str) -> None:
+    assert penstock("demo", "--no-serve", "--orders", "1").returncode == 0
+    with psycopg.connect(server, autocommit=True) as connection:
+        changed = "UPDATE account_demo.bulk_job SET file_hash = sha256('another')"
+        assert connection.execute(changed.encode()).rowcount > 0
+    assert "demo --reset" in refused(penstock("demo", "--no-serve", "--orders", "2"))
+
+
 def test_a_version_of_a_workflow_cannot_be_changed(penstock: Command, tmp_path: Path) -> None:
     penstock("account", "create", "acme")
     file = tmp_path / "mine.yaml"

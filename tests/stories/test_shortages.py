@@ -21,7 +21,9 @@ from tests.shop import (
     work,
 )
 
+from penstock.errors import Refusal
 from penstock.ids import new_id
+from penstock.inventory.commands import ReserveRequest, reserve
 from penstock.inventory.counts import adjust_stock
 from penstock.inventory.model import Adjustment
 
@@ -163,6 +165,33 @@ def test_an_order_keeps_its_place_when_a_count_takes_a_part_of_what_it_has(lent:
             await tell(account, placed["id"], "order.sourcing_retried")
             assert statuses(lent) == {"a": "partly_allocated"}
             assert stock_of(lent, "P1") == {"L1": (3, 3)}
+            await assert_clean(lent, account)
+
+    asyncio.run(story())
+
+
+def test_a_shortage_ends_cart_holds_before_an_order_loses_anything(lent: Shop) -> None:
+    async def story() -> None:
+        async with opened(lent) as account, opened(lent) as other:
+            await count(account, ("P1", "L1", 6))
+            await place(account, order("a", ("P1", 2)))
+            now = account.knowledge.clock.now()
+            expires_at = now + timedelta(hours=1)
+            cart = ReserveRequest(new_id(), new_id(), 1, 1, 1, 1, 3, expires_at=expires_at)
+            terms = account.knowledge.terms(now)
+            (held,) = await account.knowledge.run_pass(
+                "hold", lambda tx: reserve(tx, [cart], terms)
+            )
+            assert not isinstance(held, Refusal)
+            assert stock_of(lent, "P1") == {"L1": (6, 5)}
+            await count(other, ("P1", "L1", 4))
+            assert stock_of(lent, "P1") == {"L1": (4, 2)}
+            assert lent.value("SELECT count(*) FROM inbox") == 0
+            await assert_index_equals_database(lent, account)
+            await assert_index_equals_database(lent, other)
+            (next_one,) = await place(account, order("b", ("P1", 2)))
+            assert next_one["status"] == "allocated"
+            assert statuses(lent) == {"a": "allocated", "b": "allocated"}
             await assert_clean(lent, account)
 
     asyncio.run(story())

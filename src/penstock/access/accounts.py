@@ -11,7 +11,6 @@ import re
 import psycopg
 
 from penstock.errors import Refusal
-from penstock.migrations.run import migrate_schema
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _REGISTRY = b"""
@@ -37,6 +36,9 @@ def schema_of(name: str) -> str:
 
 def create_account(conninfo: str, name: str) -> bool:
     """Create the account's schema and migrate it; False when it was there (then only migrated)."""
+    # Alembic takes 25 MB, and no serving process needs it.
+    from penstock.migrations.run import migrate_schema  # noqa: PLC0415
+
     schema = schema_of(name)
     with psycopg.connect(conninfo) as connection:
         connection.execute(b"SELECT pg_advisory_xact_lock(%s)", (_REGISTRY_LOCK,))

@@ -79,12 +79,12 @@ class Index:
     def __init__(self) -> None:
         self.size = 0
         self.product: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
-        # Narrow until a value needs more: 60 MB saved in 10 M positions.
+        # Narrow until a value needs more: 100 MB saved in 10 M positions.
         self.location: Ints = np.zeros(0, dtype=np.uint16)
         self.pool: Ints = np.zeros(0, dtype=np.uint8)
         self.reserved: Ints = np.zeros(0, dtype=np.uint16)
-        self.on_hand: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
-        self.version: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
+        self.on_hand: Ints = np.zeros(0, dtype=np.int16)
+        self.version: Ints = np.zeros(0, dtype=np.uint16)
         self.counted_at: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self.map = ProductMap(self)
         self.watchers: list[Watcher] = []
@@ -170,6 +170,8 @@ class Index:
         self.location = _widened(self.location, rows.location_ids)
         self.pool = _widened(self.pool, rows.pool_ids)
         self.reserved = _widened(self.reserved, rows.reserveds)
+        self.on_hand = _widened(self.on_hand, rows.on_hands)
+        self.version = _widened(self.version, rows.versions)
 
     def _tell(self, ids: Ints, net_before: Ints) -> None:
         change = Change(
@@ -198,7 +200,8 @@ class Index:
 
 def _widened(column: Ints, values: Ints) -> Ints:
     """Return the column in a type that holds the values as well."""
-    if values.max() > np.iinfo(column.dtype).max:
+    holds = np.iinfo(column.dtype)
+    if values.max() > holds.max or values.min() < holds.min:
         return column.astype(np.int32)
     return column
 

@@ -262,9 +262,9 @@ class _Feed:
         index.reserve_room(0)  # place 0 stands for positions nobody knows
         known = Known(
             ids=ids,
-            on_hands=index.on_hand[ids],
+            on_hands=index.on_hand[ids].astype(np.int32),
             reserveds=index.reserved[ids].astype(np.int32),
-            versions=index.version[ids],
+            versions=index.version[ids].astype(np.int32),
             counted_us=index.counted_at[ids],
         )
         outcomes[places] = await set_known_stock(tx, chunk.counts.rows(places), known)

@@ -66,6 +66,19 @@ def test_the_highest_version_of_each_position_is_what_the_index_holds(
     assert np.flatnonzero(index.product).tolist() == ids.tolist()
 
 
+def test_a_column_widens_when_a_value_no_longer_fits() -> None:
+    index = Index()
+    index.apply(shop.rows((1, 7, 1, 1, 40, 0, 1), (2, 7, 2, 1, 41, 3, 1)))
+    narrow = (index.on_hand.itemsize, index.reserved.itemsize, index.version.itemsize)
+    assert narrow == (2, 2, 2)
+    index.apply(shop.rows((1, 7, 1, 1, 32_768, 65_536, 65_536)))
+    index.apply(shop.rows((2, 7, 2, 1, -32_769, 3, 2)))
+    assert index.on_hand[1:3].tolist() == [32_768, -32_769]
+    assert index.reserved[1:3].tolist() == [65_536, 3]
+    assert index.version[1:3].tolist() == [65_536, 2]
+    assert index.net(np.array([1, 2])).tolist() == [-32_768, -32_772]
+
+
 @given(entries=ENTRIES, late=ENTRIES, is_merged=st.booleans())
 def test_every_position_is_found_by_its_place_and_by_its_product(
     entries: list[tuple[int, int, int, int]],
