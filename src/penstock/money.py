@@ -60,9 +60,9 @@ def share_minor(amount_minor: int, qty_from: int, qty_to: int, qty_total: int) -
     return _upto(amount_minor, qty_to, qty_total) - _upto(amount_minor, qty_from, qty_total)
 
 
-def price_for(unit_price: Decimal, per_qty: int, qty: int, minor_digits: int = 2) -> int:
+def price_for(unit_price: Decimal, per_qty: int, qty: int, currency: str) -> int:
     """Return the minor amount of `qty` at a decimal price per `per_qty`, rounded half up."""
-    exact = unit_price * qty / per_qty * (10**minor_digits)
+    exact = unit_price * qty / per_qty * (10 ** _MINOR_DIGITS.get(currency, 2))
     return int(exact.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 

@@ -40,7 +40,13 @@ def test_shares_of_equal_quantities_differ_by_a_minor_unit_at_most(amount: int, 
 def test_a_price_per_quantity_is_rounded_half_up(
     price: str, per: int, qty: int, expected: int
 ) -> None:
-    assert money.price_for(Decimal(price), per, qty) == expected
+    assert money.price_for(Decimal(price), per, qty, "GBP") == expected
+
+
+def test_a_price_has_as_many_decimals_as_its_currency() -> None:
+    prices = {"JPY": 1_200, "GBP": 120_000, "KWD": 1_200_000}
+    for currency, minor in prices.items():
+        assert money.price_for(Decimal(1200), 1, 1, currency) == minor
 
 
 @pytest.mark.parametrize(

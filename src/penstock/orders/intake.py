@@ -187,9 +187,9 @@ def _check_choice(choice: ChoiceInput) -> None:
             )
 
 
-def amounts(line: LineInput) -> tuple[int, bytes]:
+def amounts(line: LineInput, currency: str) -> tuple[int, bytes]:
     """Return the line's amount (price times quantity) and its charges, as kept per line."""
-    amount_minor = money.price_for(line.unit_price, line.per_qty, line.qty)
+    amount_minor = money.price_for(line.unit_price, line.per_qty, line.qty, currency)
     if not (line.charges or line.discounts or line.taxes):
         price = f'{{"unit_price":"{line.unit_price}","per_qty":{line.per_qty}}}'
         return amount_minor, price.encode()

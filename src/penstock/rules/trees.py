@@ -137,7 +137,7 @@ def _make_line(
     knowledge: Knowledge, order: Order, choice: Choice, ordinal: int, asked: LineInput
 ) -> Line:
     product_id = knowledge.product_id(order.channel_id, asked.sku)
-    amount_minor, charges = amounts(asked)
+    amount_minor, charges = amounts(asked, order.currency)
     order.total_minor += total_minor(amount_minor, asked)
     line = Line(
         id=new_id(),
