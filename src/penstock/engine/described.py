@@ -19,6 +19,7 @@ from penstock.engine.durations import Duration
 from penstock.engine.rule import OneRule, Outcomes, Rule, make_rule, rule_name
 from penstock.errors import Refusal
 
+MAX_LINE = 90
 _PLAIN = {
     str: "text",
     int: "whole number",
@@ -37,6 +38,7 @@ _NAMED = (
     (Sentence, "sentence"),
     (Duration, "duration"),
 )
+_OF_TYPES = [get_args(known)[1] for known, _ in _NAMED]
 _SAMPLES: Mapping[str, Any] = {
     "CEL expression": "order.total_minor > 10000",
     "event name": "order.changed",
@@ -156,9 +158,11 @@ def _is_union(annotation: Any) -> bool:
 
 
 def _range(metas: Sequence[msgspec.Meta]) -> str:
+    """Return the bounds that a parameter adds to those its type has."""
+    own = [meta for meta in metas if meta not in _OF_TYPES]
     bounds = {
         key: value
-        for meta in metas
+        for meta in own
         for key, _ in _RANGES
         if (value := getattr(meta, key)) is not None
     }
@@ -220,14 +224,31 @@ def _sample(annotation: Any) -> Any:
     return _SAMPLES.get(words, _SAMPLES.get(words.partition(" ")[0], "example"))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a text with quotes in it within double quotes: CEL's own are single ones."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if "'" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def _yaml(name: str, parameters: Mapping[str, Any]) -> str:
     if not parameters:
         return f"- {name}"
-    step = [{name: dict(parameters)}]
-    line = yaml.safe_dump(step[0], default_flow_style=True, sort_keys=False, width=1_000).strip()
-    if len(line) <= 90:  # noqa: PLR2004 (a line of a page)
+    step = {name: dict(parameters)}
+    line = _written(step, flow=True, width=1_000)
+    if len(line) <= MAX_LINE:
         return f"- {line[1:-1]}"
-    return yaml.safe_dump(step, default_flow_style=None, sort_keys=False, width=88).strip()
+    return _written([step], flow=None, width=MAX_LINE)
+
+
+def _written(value: Any, *, flow: bool | None, width: int) -> str:
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=flow, sort_keys=False, width=width)
+    return text.strip()
 
 
 # ── the page ──────────────────────────────────────────────────────────────────────────────────────

@@ -33,7 +33,9 @@ _LINE_COLUMNS = (
     "qty_allocated, qty_unsourced, qty_shipped, qty_cancelled, is_stocked, pinned_location_id, "
     "amount_minor, charges"
 )
-_HOLD_COLUMNS = "id, order_id, scope_id, kind, reason, placed_by, placed_at, until_at"
+_HOLD_COLUMNS = (
+    "id, order_id, scope_id, kind, reason, placed_by, placed_at, until_at, cleared_at, cleared_by"
+)
 
 
 def _json(value: Any) -> str:
@@ -76,7 +78,8 @@ def _hold_row(order: Order, hold: Hold) -> str:
     return (
         f"{hold.id}\t{order.id}\t{hold.scope_id}\t{copy_text(hold.kind)}\t"
         f"{copy_text(hold.reason)}\t{copy_text(hold.placed_by)}\t{hold.placed_at.isoformat()}\t"
-        f"{until_at}"
+        f"{until_at}\t{hold.cleared_at.isoformat() if hold.cleared_at else _NULL}\t"
+        f"{copy_text(hold.cleared_by) if hold.cleared_by else _NULL}"
     )
 
 
@@ -90,7 +93,7 @@ async def write_orders(tx: Tx, orders: Sequence[Order], now: datetime) -> None:
     holds = [(o, h) for o in orders for h in o.holds]
     new_holds = [_hold_row(o, h) for o, h in holds if h.is_new]
     tx.copy_in("order_hold", _HOLD_COLUMNS, new_holds)
-    cleared = [h for _, h in holds if h.cleared_at is not None]
+    cleared = [h for _, h in holds if h.cleared_at is not None and not h.is_new]
     if cleared:
         ids = uuid_array(h.id for h in cleared)
         instants = [h.cleared_at for h in cleared]

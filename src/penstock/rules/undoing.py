@@ -7,7 +7,7 @@ really there moves. Counters, fulfilments and counted capacity follow the stock.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -233,7 +233,9 @@ class SettleUnstocked(Rule, frozen=True):
 class Ship(Rule, frozen=True):
     """Let the stock of the fulfilment leave; it is `to` then: shipped, or collected."""
 
-    to: Literal["shipped", "collected"] = "shipped"
+    to: Annotated[
+        Literal["shipped", "collected"], msgspec.Meta(description="What it is then.")
+    ] = "shipped"
     asks: ClassVar[bool] = True
     entities: ClassVar[frozenset[str] | None] = frozenset({"fulfilment", "order"})
 

@@ -40,7 +40,7 @@ class WaitFor(Rule, frozen=True, rename={"statuses": "in"}):
     ]
     then: Annotated[EventName, msgspec.Meta(description="The event.")]
     how: Annotated[
-        Literal["all", "any"], msgspec.Meta(description="all of them, or any: one is enough.")
+        Literal["all", "any"], msgspec.Meta(description="All of them, or any: one is enough.")
     ] = "all"
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
