@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import account, database, order, switch, workflow
+from penstock.cli import account, database, order, rules, switch, workflow
 from penstock.cli.audit import audit
 from penstock.cli.bench import bench
 from penstock.cli.demo import demo
@@ -56,6 +56,7 @@ app.command(rich_help_panel=RUN)(worker)
 app.command("import", rich_help_panel=DATA)(import_file)
 app.add_typer(order.commands, name="order", rich_help_panel=DATA)
 app.add_typer(workflow.commands, name="workflow", rich_help_panel=DATA)
+app.add_typer(rules.commands, name="rules", rich_help_panel=DATA)
 app.add_typer(switch.location, name="location", rich_help_panel=DATA)
 app.add_typer(switch.network, name="network", rich_help_panel=DATA)
 app.add_typer(account.commands, name="account", rich_help_panel=CARE)
