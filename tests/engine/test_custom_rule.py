@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.shop import Shop, assert_clean, count, opened, order, place, shop, stock_of, work
 
+from penstock.engine.readable import load_vocabulary
 from penstock.engine.workflows import put_workflow
 from penstock.errors import Refusal
 from penstock.rules.scaffold import begin_package
@@ -162,6 +163,36 @@ rulesets:
 """
 
 
+def write_picky(folder: Path) -> None:
+    """Put the rule's package into a folder of Python's path, as pip does."""
+    sys.modules.pop("picky_rule", None)
+    (folder / "picky_rule.py").write_text(PICKY)
+    found = folder / "picky_rule-1.dist-info"
+    found.mkdir()
+    (found / "entry_points.txt").write_text("[penstock.rules]\npicky = picky_rule:Picky\n")
+    (found / "METADATA").write_text("Metadata-Version: 2.1\nName: picky-rule\nVersion: 1\n")
+
+
+def test_a_process_that_runs_finds_a_rule_that_is_installed_meanwhile(
+    lent: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    async def story() -> None:
+        async with opened(lent) as account:
+            await place(account, order("before", ("P1", 1)))
+            assert "picky" not in account.knowledge.vocabulary.rules
+            write_picky(tmp_path)
+            vocabulary = load_vocabulary()
+            await account.database.run(
+                account.schema, lambda tx: put_workflow(tx, WORKFLOW, vocabulary)
+            )
+            (placed,) = await place(account, order("after", ("P1", 1), type="picky"))
+            assert placed["status"] == "done"
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize(
     ("how", "error"),
     [("refuse", "not_this_one: Not this one."), ("raise", "ValueError('not this one')")],
@@ -169,15 +200,8 @@ rulesets:
 def test_a_rule_for_one_that_raises_fails_one_of_two_hundred(
     lent: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, error: str
 ) -> None:
-    (tmp_path / "picky_rule.py").write_text(PICKY)
-    entries = tmp_path / "picky_rule-1.dist-info" / "entry_points.txt"
-    entries.parent.mkdir()
-    entries.write_text("[penstock.rules]\npicky = picky_rule:Picky\n")
-    (entries.parent / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: picky-rule\nVersion: 1\n"
-    )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "picky_rule", raising=False)
+    write_picky(tmp_path)
 
     async def story() -> None:
         async with opened(lent) as account:

@@ -8,6 +8,7 @@ names a wrong field is refused when its document is uploaded, not when an order 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import invalidate_caches
 from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
@@ -77,6 +78,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
 
 
 def load_vocabulary() -> Vocabulary:
-    """Load the rules and kinds of entities of every installed package."""
+    """Load the rules and kinds of entities of every package that is installed by now."""
+    invalidate_caches()
     entities = {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINTS)}
     return Vocabulary(load_rules(), entities)

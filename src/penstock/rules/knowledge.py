@@ -98,6 +98,7 @@ class Knowledge:
         if stale & {"sourcing", "channel"}:
             self.profiles = await load_profiles(tx)
         if "workflow" in stale:
+            self.vocabulary = load_vocabulary()  # a package may be new
             self.workflows = await load_workflows(tx, self.vocabulary)
         if stale & {"channel", "workflow"}:
             self.settings = await load_settings(tx)

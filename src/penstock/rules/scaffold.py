@@ -102,7 +102,8 @@ In a workflow document for orders:
     rules:
       - @name@: {amount_minor: 5000}
 
-Processes that run load rules when they start: restart them after installing a new one.
+A process that runs finds a new rule when the next workflow is pushed; one whose code has changed
+needs a restart.
 """
 _FILES = {
     "pyproject.toml": _PROJECT,
