@@ -24,6 +24,7 @@ from penstock.availability.follow import Follower
 from penstock.availability.index import Index
 from penstock.clock import Clock, SystemClock
 from penstock.config import Config
+from penstock.connectors.run import run_jobs
 from penstock.db import Connection, Database, Tx
 from penstock.engine.readable import load_vocabulary
 from penstock.engine.workflows import put_shipped
@@ -173,12 +174,18 @@ async def _watch_capacity(knowledge: Knowledge, stop: asyncio.Event) -> None:
 
 
 async def run_worker(account: Account, stop: asyncio.Event) -> None:
-    """Run due events, end expired holds and make partitions until told to stop."""
+    """Run due events and jobs, end expired holds and make partitions until told to stop."""
 
     async def session(connection: Connection) -> None:
         await _work(account, connection.info.backend_pid, stop)
 
-    await keep_connected(account.conninfo, session, stop)
+    jobs = asyncio.create_task(run_jobs(account.knowledge, stop))
+    jobs.add_done_callback(_stop_process_if_broken)
+    try:
+        await keep_connected(account.conninfo, session, stop)
+    finally:
+        stop.set()
+        await asyncio.gather(jobs, return_exceptions=True)
 
 
 async def _make_partitions(tx: Tx) -> None:

@@ -20,6 +20,7 @@ import platformdirs
 from penstock.errors import Refusal
 
 PREFIX = "PENSTOCK_"
+SECRET_PREFIX = "PENSTOCK_SECRET_"  # noqa: S105 (what jobs call with: `engine/secret.py`)
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "console", "json"]
@@ -67,9 +68,13 @@ def from_env(environ: Mapping[str, str]) -> Config:
     """Read the settings from an environment, such as `os.environ`; an empty value counts as unset.
 
     Raises `Refusal`: `setting_unusable` for a value out of bounds, `setting_unknown` for a name
-    that is no setting.
+    that is no setting. Secrets that documents refer to are no settings, and not looked at.
     """
-    given = {name: value.strip() for name, value in environ.items() if name.startswith(PREFIX)}
+    given = {
+        name: value.strip()
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and not name.startswith(SECRET_PREFIX)
+    }
     known = {setting.variable: setting for setting in SETTINGS}
     for name in sorted(given.keys() - known.keys()):
         raise _unknown(name, known)

@@ -193,7 +193,7 @@ FROM (SELECT u.*, %s::timestamptz AS now
       FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::timestamptz[], %s::text[])
       AS u (id, lease, status, due_at, last_error)) AS u
 WHERE j.id = u.id AND j.status = 'due' AND j.due_at = u.lease
-RETURNING j.id
+RETURNING j.id, u.lease
 
 -- name: list_jobs
 -- The newest jobs in some statuses, for a person. Indexes: job_root, or job_pkey backwards.

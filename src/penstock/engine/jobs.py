@@ -143,7 +143,7 @@ def wait_after(
 ) -> timedelta | None:
     """Return how long to wait after so many attempts; None: it is given up.
 
-    `chance` (0 to 1) is the jitter, which is half of the wait; `asked_s` is what the peer asked for.
+    `chance` (0 to 1) is the jitter, half of the wait; `asked_s` is what the peer asked for.
     """
     if attempts >= retry.attempts:
         return None
@@ -171,8 +171,9 @@ async def end_attempts(tx: Tx, outcomes: Sequence[Outcome], now: datetime) -> in
             [_kept(one.error) for one in ordered],
         ),
     )
-    counted = {row[0] for row in ended}
-    await post(tx, [one.event for one in ordered if one.event and one.job.id in counted], now)
+    counted = {(row[0], row[1]) for row in ended}
+    told = [one for one in ordered if one.event and (one.job.id, one.job.lease) in counted]
+    await post(tx, [one.event for one in told if one.event], now)
     return len(counted)
 
 

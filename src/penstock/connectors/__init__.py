@@ -1,0 +1,1 @@
+"""Connectors: how each kind of job is done, one contract for all."""
