@@ -109,7 +109,9 @@ def compile_ruleset(
 ) -> Ruleset:
     """Compile one ruleset; refuses as `compile_document` does."""
     place = f"Ruleset {ruleset.name!r}"
-    rules = tuple(compile_step(step, document, vocabulary, place) for step in ruleset.rules)
+    rules = tuple(
+        compile_step(step, document, vocabulary, place, ruleset.when) for step in ruleset.rules
+    )
     return Ruleset(
         name=ruleset.name,
         statuses=_statuses(ruleset.statuses, document, place),
@@ -121,9 +123,13 @@ def compile_ruleset(
 
 
 def compile_step(
-    step: str | dict[str, Any], document: WorkflowDocument, vocabulary: Vocabulary, place: str
+    step: str | dict[str, Any],
+    document: WorkflowDocument,
+    vocabulary: Vocabulary,
+    place: str,
+    when: str | None = None,
 ) -> tuple[str, Rule]:
-    """Compile one step of a ruleset: its rule, with parameters checked."""
+    """Compile one step of a ruleset: its rule, with parameters checked; `when` guards them."""
     name, parameters = step_of(step)
     rule = make_rule(vocabulary.rules, name, parameters)
     if rule.entities is not None and document.entity not in rule.entities:
@@ -132,7 +138,7 @@ def compile_step(
             "wrong_entity", f"{place}: rule {name} works on {kinds}, not on {document.entity}."
         )
     for text in expressions_of(rule):
-        _check(text, document, vocabulary, f"{place}, rule {name}")
+        _check(text, document, vocabulary, f"{place}, rule {name}", when)
     status = rule.outcomes().status
     if status is not None:
         _statuses([status], document, f"{place}, rule {name}")
@@ -203,8 +209,14 @@ def _condition(
     return Condition(text)
 
 
-def _check(text: str, document: WorkflowDocument, vocabulary: Vocabulary, place: str) -> None:
+def _check(
+    text: str,
+    document: WorkflowDocument,
+    vocabulary: Vocabulary,
+    place: str,
+    guard: str | None = None,
+) -> None:
     try:
-        check_expression(text, vocabulary.variables(document.entity))
+        check_expression(text, vocabulary.variables(document.entity), guard)
     except Refusal as refusal:
         raise Refusal(refusal.code, f"{place}: {refusal.message}", **refusal.data) from None

@@ -78,9 +78,12 @@ def paths_of(text: str) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def check_expression(text: str, variables: Mapping[str, type[msgspec.Struct]]) -> None:
+def check_expression(
+    text: str, variables: Mapping[str, type[msgspec.Struct]], guard: str | None = None
+) -> None:
     """Refuse an expression that names what cannot be read, or asks for keys without a guard.
 
+    `guard` is an expression that held before this one is read: a ruleset's condition.
     Refuses with `invalid_condition` or `unknown_field`, saying what was probably meant.
     """
     compile_expression(text)
@@ -88,7 +91,8 @@ def check_expression(text: str, variables: Mapping[str, type[msgspec.Struct]]) -
     for indexed in _INDEX.findall(bare):
         raise Refusal("invalid_condition", f"{text!r}: write {indexed}.name, not {indexed}['name'].")
     paths = paths_of(text)
-    guarded = {(path.variable, path.fields) for path in paths if path.is_guard}
+    before = paths_of(guard) if guard is not None else ()
+    guarded = {(path.variable, path.fields) for path in (*paths, *before) if path.is_guard}
     for path in paths:
         if path.variable not in variables:
             raise _unknown(text, path.variable, list(variables), "nothing is called")

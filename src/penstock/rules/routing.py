@@ -41,6 +41,8 @@ class GivenBack(msgspec.Struct, gc=False):
 class Source(Rule, frozen=True):
     """Propose locations for every line that lacks stock, without those that rejected it."""
 
+    entities: ClassVar[frozenset[str] | None] = frozenset({"order"})
+
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
         """Put what is wanted, with a proposed plan per demand, into each context's memo."""
         knowledge = tx.knowledge
@@ -95,6 +97,7 @@ def _demands(order: Order, choice: Choice, weight_g: Sequence[int]) -> list[Dema
 class Allocate(Rule, frozen=True):
     """Ask stock for what was sourced, giving back first what was withdrawn."""
 
+    entities: ClassVar[frozenset[str] | None] = frozenset({"order"})
     asks: ClassVar[bool] = True
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
@@ -144,6 +147,8 @@ def _count(order: Order, choice: Choice, answer: Answer) -> None:
 
 class CreateFulfilments(Rule, frozen=True):
     """Create a fulfilment for each shipment that was admitted."""
+
+    entities: ClassVar[frozenset[str] | None] = frozenset({"order"})
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
         """Add the fulfilments to the order and record `fulfilment.created` for each."""

@@ -25,6 +25,8 @@ from penstock.rules.routing import GivenBack
 class Withdraw(Rule, frozen=True):
     """Take back the fulfilment, or the reservation, that the event names, to be sourced again."""
 
+    entities: ClassVar[frozenset[str] | None] = frozenset({"order", "fulfilment"})
+
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
         """Put what is given back into the memo (`allocate` asks for it); lines lack stock again."""
         for context in contexts:
@@ -97,6 +99,7 @@ def _end(
 class Cancel(Rule, frozen=True):
     """Cancel the order, or the quantities of lines that the event names."""
 
+    entities: ClassVar[frozenset[str] | None] = frozenset({"order"})
     asks: ClassVar[bool] = True
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
@@ -193,6 +196,7 @@ def _give_back_part(
 class GiveBack(Rule, frozen=True):
     """Give the stock back that `withdraw` took, where nothing is allocated in its place."""
 
+    entities: ClassVar[frozenset[str] | None] = frozenset({"order", "fulfilment"})
     asks: ClassVar[bool] = True
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
@@ -216,6 +220,8 @@ class SettleUnstocked(Rule, frozen=True):
 
     Of an order with an open hold nothing ships: its workflow settles it once the hold is cleared.
     """
+
+    entities: ClassVar[frozenset[str] | None] = frozenset({"order"})
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
         """Move their counters from allocated to shipped."""
