@@ -91,22 +91,30 @@ class Request(msgspec.Struct):
     def query(self) -> dict[str, list[str]]:
         """Return the query's fields; refuses with `invalid_query` what cannot be read."""
         fields: dict[str, list[str]] = {}
-        if not self.query_string:
+        text = self.query_string
+        if not text:
             return fields
-        parts = self.query_string.split("&", MAX_QUERY_FIELDS)
+        parts = text.split("&", MAX_QUERY_FIELDS)
         if len(parts) > MAX_QUERY_FIELDS:
             raise Refusal("invalid_query", f"A query has at most {MAX_QUERY_FIELDS} fields.")
-        try:
-            for part in parts:
-                name, _, value = part.partition("=")
-                fields.setdefault(_unquoted(name), []).append(_unquoted(value))
-        except UnicodeDecodeError:
-            raise Refusal("invalid_query", "The query cannot be read.") from None
+        is_quoted = "%" in text or "+" in text
+        for part in parts:
+            name, _, value = part.partition("=")
+            if is_quoted:
+                name, value = _unquoted(name), _unquoted(value)
+            values = fields.get(name)
+            if values is None:
+                fields[name] = [value]
+            else:
+                values.append(value)
         return fields
 
 
 def _unquoted(text: str) -> str:
-    return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text
+    try:
+        return unquote_plus(text, errors="strict")
+    except UnicodeDecodeError:
+        raise Refusal("invalid_query", "The query cannot be read.") from None
 
 
 class Reply(msgspec.Struct):

@@ -2,8 +2,9 @@
 
 Three channels ask in turn, each with its networks and buffers; a writer changes stock at a bounded
 rate meanwhile. It is held against a bare server that answers a constant of twenty items in the
-same run. `per_core` figures divide by the processor time of the API process, not by wall time,
-since the load generator, PostgreSQL and the API share the machine.
+same run, while stock is loaded as well, so that both share the machine alike. `per_core` figures
+divide by the processor time of the API process, not by wall time, since the load generator,
+PostgreSQL and the API share the machine.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import httpx
@@ -64,7 +66,8 @@ async def bench_availability(conninfo: str, options: Options) -> tuple[int, dict
             figures |= await _measured(bench, server, options, clients)
             figures["api_memory_mib"] = round(server.memory_mib())
             body = await _one_answer(server, products)
-        figures |= await _bare(body, clients, float(figures["requests_per_core_s"]))
+            async with _loading(bench):
+                figures |= await _bare(body, clients, float(figures["requests_per_core_s"]))
         figures |= await judge(bench)
     return clients, figures
 
@@ -113,9 +116,6 @@ async def _measured(
     figures: dict[str, Figure] = {}
     for prefix, is_near in (("", False), ("nearest_", True)):
         requests = _requests(bench.shop.products, is_near=is_near)
-        written = Written()
-        writer = asyncio.create_task(write_stock(bench, written))
-        before_s, started = server.processor_s(), time.perf_counter()
         load = Load(
             port=server.port,
             clients=clients,
@@ -123,12 +123,11 @@ async def _measured(
             requests=requests,
             again=True,
         )
-        answers = await run_load(load)
-        wall_s = time.perf_counter() - started
-        used_s = server.processor_s() - before_s
-        writer.cancel()
-        with suppress(asyncio.CancelledError):
-            await writer
+        async with _loading(bench) as written:
+            before_s, started = server.processor_s(), time.perf_counter()
+            answers = await run_load(load)
+            wall_s = time.perf_counter() - started
+            used_s = server.processor_s() - before_s
         counted = answers.after(WARM_UP_S)
         figures[f"{prefix}requests_per_s"] = round(answers.rate(counted), 1)
         figures[f"{prefix}requests_per_core_s"] = round(len(answers.status) / used_s, 1)
@@ -142,6 +141,19 @@ class Written(msgspec.Struct):
     """How many rows a writer has written so far."""
 
     rows: int = 0
+
+
+@asynccontextmanager
+async def _loading(bench: Bench) -> AsyncGenerator[Written, None]:
+    """Load stock for as long as the context lasts."""
+    written = Written()
+    writer = asyncio.create_task(write_stock(bench, written))
+    try:
+        yield written
+    finally:
+        writer.cancel()
+        with suppress(asyncio.CancelledError):
+            await writer
 
 
 async def write_stock(bench: Bench, written: Written) -> None:
