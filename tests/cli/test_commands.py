@@ -109,7 +109,8 @@ def test_a_service_of_a_location_goes_off_and_on(penstock: Command) -> None:
 def test_a_workflow_is_pushed_once_and_listed(penstock: Command, tmp_path: Path) -> None:
     penstock("account", "create", "acme")
     file = tmp_path / "mine.yaml"
-    file.write_text(shipped_document("home_delivery").replace("version: 2\n", "version: 7\n"), "utf-8")
+    text = shipped_document("home_delivery").replace("version: 2\n", "version: 7\n")
+    file.write_text(text, "utf-8")
     pushed = penstock("workflow", "push", str(file), "--account", "acme")
     assert pushed.stdout == "Workflow home_delivery, version 7, is active.\n"
     again = penstock("workflow", "push", str(file), "--account", "acme")

@@ -14,8 +14,8 @@ from tests.shop import Shop, answered, count, opened, order, place, shop, tell, 
 from penstock.app import Account
 from penstock.clock import ManualClock
 from penstock.db import Tx
-from penstock.engine.entities import EntityInput
 from penstock.engine.document import read_document
+from penstock.engine.entities import EntityInput
 from penstock.engine.workflows import load_workflows, put_workflow, shipped_document
 from penstock.errors import Refusal
 from penstock.network.model import SwitchInput

@@ -61,9 +61,11 @@ async def _put_workflow(lent: Shop) -> None:
     tasted = {"name": "tasted", "event": "order.tasted", "statuses": ["allocated"]}
     rulesets.append(tasted | {"rules": [{"poison": {"on": "taste"}}]})
     text = msgspec.json.encode(document).decode()
+    vocabulary = load_vocabulary()
     async with opened(lent) as account:
-        put = account.database.run(lent.schema, lambda tx: put_workflow(tx, text, load_vocabulary()))
-        assert await put
+        assert await account.database.run(
+            lent.schema, lambda tx: put_workflow(tx, text, vocabulary)
+        )
 
 
 def orders(**bad: str) -> list[OrderInput]:

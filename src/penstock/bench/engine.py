@@ -1,11 +1,11 @@
 """`bench engine`: events a second through workflows, how late timers are, what a trace costs.
 
-*Events*: so many entities with three events each waiting in the inbox (three steps: match, transition,
-record, trace), worked off by two worker processes; the rate counts from the commit that posted them
-to the pass that took the last one. *Timers*: 100,000 wait for tomorrow while others come due over a
-few seconds; late is from due to seen, by looking every few milliseconds. *Rulesets*: own processor
-time of an event where its workflow has 10 rulesets and where it has 1,000, in this process. *Trace*:
-time to encode a trace and to write it, a piece.
+*Events*: so many entities with three events each waiting in the inbox (each is matched, moves its
+entity, is recorded and traced), worked off by two worker processes; the rate counts from the commit
+that posted them to the pass that took the last one. *Timers*: 100,000 wait for tomorrow while
+others come due over a few seconds; late is from due to seen, by looking every few milliseconds.
+*Rulesets*: own processor time of an event where its workflow has 10 rulesets and where it has
+1,000, in this process. *Trace*: time to encode a trace and to write it, a piece.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cel
 import msgspec
@@ -32,7 +32,18 @@ _MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_
 _HAS = re.compile(r"\bhas\s*\(\s*([\w.\s]+?)\s*\)")
 _INDEX = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\.\w+)*)\s*\[\s*['\"]")
 _ERRORS = (ValueError, TypeError, RuntimeError, LookupError, OverflowError)
-Views = Mapping[str, Mapping[str, Any]]
+
+
+class Views(Protocol):
+    """What an expression reads: fields by variable."""
+
+    def __contains__(self, name: object, /) -> bool:
+        """Tell whether a variable can be read."""
+        ...
+
+    def __getitem__(self, name: str, /) -> Mapping[str, Any]:
+        """Return the fields of a variable."""
+        ...
 
 
 class Path(NamedTuple):
@@ -89,7 +100,9 @@ def check_expression(
     compile_expression(text)
     bare = _STRING.sub(lambda found: found[0][0] * 2, text)
     for indexed in _INDEX.findall(bare):
-        raise Refusal("invalid_condition", f"{text!r}: write {indexed}.name, not {indexed}['name'].")
+        raise Refusal(
+            "invalid_condition", f"{text!r}: write {indexed}.name, not {indexed}['name']."
+        )
     paths = paths_of(text)
     before = paths_of(guard) if guard is not None else ()
     guarded = {(path.variable, path.fields) for path in (*paths, *before) if path.is_guard}

@@ -63,8 +63,9 @@ class Context:
     `entity` is whom the event is for: the root, or an entity inside it. `origin` is the event from
     outside that is being run, or that led to the inline one which is; `deferred` are events from
     outside that have to wait for a pass of their own; `passed_over` are events whose rulesets'
-    conditions did not hold, `unhandled` those that no ruleset names. `moves` has, by (kind, id), an entity that
-    moved, the status it had before the pass, and those it has left. `known` are refusals that the workflow handles by itself.
+    conditions did not hold, `unhandled` those that no ruleset names. `moves` has, by (kind, id), an
+    entity that moved, the status it had before the pass, and those it has left. `known` are
+    refusals that the workflow handles by itself.
     """
 
     __slots__ = (

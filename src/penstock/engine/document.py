@@ -57,7 +57,10 @@ class StatusDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RulesetDocument(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
     rename={"when": "if"},
 ):
     """Rules to run in order when an event meets a status and the condition holds.
@@ -74,9 +77,7 @@ class RulesetDocument(
     on_refusal: EventName | None = None
 
 
-class FieldDocument(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class FieldDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A field of a user action's form; its value is in the event's payload under `name`.
 
     `options` are the values of types option and options. `least` and `most` bound a number, or the
@@ -95,7 +96,10 @@ class FieldDocument(
 
 
 class ActionDocument(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
     rename={"when": "if"},
 ):
     """A user action: a button with a form in every app, while the status and condition allow.
@@ -113,9 +117,7 @@ class ActionDocument(
     confirm: str = ""
 
 
-class TimerDocument(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class TimerDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An event at a later instant, cancelled when the entity leaves the statuses.
 
     Due `after` a duration from entering (90s, 30m, 2h, 3d, 2w), or `at` the instant (ISO 8601)
@@ -129,9 +131,7 @@ class TimerDocument(
     at: Name | None = None
 
 
-class WorkflowDocument(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class WorkflowDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A workflow for one type of one entity; the first status is the one it begins in.
 
     `channel` is the ref of the channel it is for, with those below; without one it is the

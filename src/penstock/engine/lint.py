@@ -41,6 +41,7 @@ def refuse_wrong(document: WorkflowDocument, vocabulary: Vocabulary) -> None:
         first = errors[0]
         more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
         raise Refusal(
-            first.code, f"{first.message} {first.remedy}".strip() + more,
+            first.code,
+            f"{first.message} {first.remedy}".strip() + more,
             findings=msgspec.to_builtins(errors),
         )

@@ -42,7 +42,7 @@ class EventView(msgspec.Struct):
 
 
 class CustomerView(msgspec.Struct):
-    """What may be read of the customer; `ref` is empty and `tier` is standard where none is known."""
+    """What may be read of the customer; without one, `ref` is empty and `tier` is standard."""
 
     ref: str
     tier: str

@@ -42,8 +42,8 @@ class Outcomes(msgspec.Struct, frozen=True):
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One step of a ruleset. `asks` says that it asks stock, which a pass decides once.
 
-    `entities` are the kinds of entity it works on; None is every kind. `example` are parameters that
-    its documentation shows.
+    `entities` are the kinds of entity it works on; None is every kind. `example` are parameters
+    that its documentation shows.
     """
 
     asks: ClassVar[bool] = False

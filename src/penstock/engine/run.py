@@ -286,7 +286,9 @@ async def _run_group(tx: Pass, group: Group) -> None:
             if not alive:
                 break
         ran.append(Ran(ruleset, rules))
-    shared = shared_part(contexts[0].workflow, group.event, before, group.not_met, ran, len(contexts))
+    shared = shared_part(
+        contexts[0].workflow, group.event, before, group.not_met, ran, len(contexts)
+    )
     for context, entity, mark in zip(contexts, entities, marks, strict=True):
         context.fragments.append(shared + trace_part(context, entity, *mark))
         _take_emitted(context)

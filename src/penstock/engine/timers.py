@@ -37,7 +37,7 @@ def settle_timers(context: Context, now: datetime) -> tuple[list[Event], list[Ca
 
 
 def _changed(context: Context) -> Iterator[tuple[Any, str | None, set[str]]]:
-    """Give each entity that is new, moved, or has other attributes; first status None: it is new."""
+    """Give each entity that is new (first status None), has moved, or has other attributes."""
     root = context.root
     for subject in (root, *root.subjects()) if root.is_new or context.moves else (root,):
         if subject.workflow_id is None:

@@ -14,9 +14,7 @@ from penstock.db import copy_text
 from penstock.engine.context import Context
 from penstock.passes import Pass
 
-_COLUMNS = (
-    "id, root_kind, root_id, entity, entity_id, name, payload, status, workflow_id, met_at"
-)
+_COLUMNS = "id, root_kind, root_id, entity, entity_id, name, payload, status, workflow_id, met_at"
 _encode = msgspec.json.Encoder().encode
 
 

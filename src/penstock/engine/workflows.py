@@ -141,7 +141,7 @@ async def _stored(tx: Tx, name: str, version: int) -> tuple[int, Any, bool]:
 
 
 async def activate(tx: Tx, name: str, version: int, reason: str = "") -> bool:
-    """Have a stored version serve new entities; False if it does already. Refuses `unknown_workflow`.
+    """Have a stored version serve new entities; False if it does. Refuses `unknown_workflow`.
 
     The version has to compile with the rules that are installed now: the caller lints it before.
     """
@@ -153,9 +153,7 @@ async def activate(tx: Tx, name: str, version: int, reason: str = "") -> bool:
     return True
 
 
-async def put_workflow(
-    tx: Tx, text: str, vocabulary: Vocabulary, pack: str | None = None
-) -> bool:
+async def put_workflow(tx: Tx, text: str, vocabulary: Vocabulary, pack: str | None = None) -> bool:
     """Store and activate a document; False if that version was active already."""
     document, _ = await store_document(tx, text, vocabulary, pack)
     return await activate(tx, document.name, document.version)

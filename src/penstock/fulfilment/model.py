@@ -1,9 +1,9 @@
 """A fulfilment in words: origin, destination, demand, lines, status.
 
 Pure. Statuses that rules know: `created` (reserved, not handed over yet), `awaiting_pick` (released
-to its location), `shipped` or `collected`, `rejected` (the location will not do it), `cancelled`; its
-workflow may have more in between. Until it ends its stock is reserved; rejected and cancelled ones
-hold nothing.
+to its location), `shipped` or `collected`, `rejected` (the location will not do it), `cancelled`;
+its workflow may have more in between. Until it ends its stock is reserved; rejected and cancelled
+ones hold nothing.
 """
 
 from datetime import date, datetime

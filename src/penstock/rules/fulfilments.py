@@ -33,7 +33,9 @@ def open_fulfilment(context: Context) -> Fulfilment | None:
     """
     order: Order = context.root
     entity = context.entity
-    wanted = entity.id if entity.kind == "fulfilment" else context.event.payload.get("fulfilment_id")
+    wanted = (
+        entity.id if entity.kind == "fulfilment" else context.event.payload.get("fulfilment_id")
+    )
     fulfilment = next((f for f in order.fulfilments if f.id == wanted), None)
     if fulfilment is None:
         context.fail(Refusal("unknown_fulfilment", "The order has no such fulfilment."))

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.access.channels import Channels, load_channels
+from penstock.access.settings import load_settings
 from penstock.availability.candidates import LockedRows, locked_rows, stock_of, wanted_by
 from penstock.availability.controls import Controls, load_controls
 from penstock.availability.index import Index
 from penstock.catalogue.products import Products, load_products
 from penstock.clock import Clock
 from penstock.db import Database, Tx
-from penstock.engine.readable import Vocabulary, load_vocabulary
-from penstock.access.settings import load_settings
 from penstock.engine.compiled import Workflow
+from penstock.engine.readable import Vocabulary, load_vocabulary
 from penstock.engine.workflows import Workflows, load_workflows
 from penstock.errors import Refusal
 from penstock.events.stream import append_changes

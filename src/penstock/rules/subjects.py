@@ -38,10 +38,8 @@ class About(msgspec.Struct):
     payload: dict[str, Any]
 
 
-async def tell(
-    tx: Tx, workflows: Workflows, things: Sequence[About], now: datetime
-) -> None:
-    """Post events to entities, made where they are not there; kinds without workflow are left out."""
+async def tell(tx: Tx, workflows: Workflows, things: Sequence[About], now: datetime) -> None:
+    """Post events to entities, made where they lack; kinds without a workflow are left out."""
     entities: dict[tuple[str, str], Entity] = {}
     for thing in things:
         workflow = workflows.find(thing.kind, thing.type, ())

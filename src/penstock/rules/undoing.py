@@ -239,9 +239,9 @@ class SettleUnstocked(Rule, frozen=True):
 class Ship(Rule, frozen=True):
     """Let the stock of the fulfilment leave; it is `to` then: shipped, or collected."""
 
-    to: Annotated[
-        Literal["shipped", "collected"], msgspec.Meta(description="What it is then.")
-    ] = "shipped"
+    to: Annotated[Literal["shipped", "collected"], msgspec.Meta(description="What it is then.")] = (
+        "shipped"
+    )
     asks: ClassVar[bool] = True
     entities: ClassVar[frozenset[str] | None] = frozenset({"fulfilment", "order"})
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from penstock.engine.condition import Condition
 from penstock.engine.compiled import compile_document
+from penstock.engine.condition import Condition
 from penstock.engine.document import read_document
 from penstock.engine.readable import load_vocabulary
 from penstock.engine.rule import load_rules, rule_name

@@ -1,4 +1,4 @@
-"""Orchestration: entities of one's own, timers, jobs, activations. The SQL stands beside this file."""
+"""Orchestration: entities of any kind, timers, jobs, activations. The SQL stands beside this."""
 
 from __future__ import annotations
 
