@@ -144,6 +144,16 @@ def test_a_body_has_a_most(web: httpx.Client, path: str) -> None:
     assert code_of(web.post(path, content=b" " * (MAX_BODY_BYTES + 1))) == (413, "body_too_large")
 
 
+def test_a_body_sent_in_pieces_is_read_whole(web: httpx.Client, sku: str) -> None:
+    pieces = (b'{"channel":"web",', f'"skus":["{sku}","WRAP"]}}'.encode())
+    whole = web.post("/v1/availability", content=b"".join(pieces))
+    answer = web.post("/v1/availability", content=iter(pieces))
+    assert answer.status_code == 200
+    assert answer.json()["items"] == whole.json()["items"]
+    asked = web.get("/v1/availability", params={"channel": "web", "sku": [sku, "WRAP"]})
+    assert asked.json()["items"] == whole.json()["items"]
+
+
 def test_an_unusable_key_is_refused(web: httpx.Client) -> None:
     for key in ("", "two words", "k" * 201):
         answer = web.post("/v1/orders", json=order("x"), headers={"Idempotency-Key": key})
