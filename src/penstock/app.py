@@ -148,7 +148,7 @@ def _calm_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
+    gc.set_threshold(400_000, 20, 50)
 
 
 def _stop_process_if_broken(task: asyncio.Task[None]) -> None:

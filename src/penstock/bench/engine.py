@@ -116,7 +116,7 @@ async def _make(bench: Bench, kind: str, label: str, count: int) -> list[str]:
 
     async def work(tx: Tx, first: int) -> list[str]:
         workflows = await load_workflows(tx, load_vocabulary())
-        workflow = workflows.of(kind, "default", ())
+        workflow = workflows.active[kind, "default", None]
         made = [
             Entity(
                 id=new_id(),

@@ -2,7 +2,7 @@
 
 A connector is a class without arguments, found by the entry point group `penstock.connectors`; the
 entry point's name is the kind of the jobs it does. A package that has one, and a rule that writes
-such jobs (`context.jobs.append(Job("erp", …))`), talks to a system of its own.
+such jobs (`context.add_job(Job("erp", …))`), talks to a system of its own.
 
 What a connector may rely on: a call is cancelled after `MAX_CALL_S`; it holds no transaction and
 no lock. What it must keep: calling again with the same `job_id` has no second effect at the peer;

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from penstock.engine.compiled import Workflow
 from penstock.engine.condition import expression
@@ -17,11 +17,20 @@ from penstock.engine.inbox import Event
 from penstock.engine.jobs import Job
 from penstock.errors import Refusal, invariant
 from penstock.events.stream import Change
+from penstock.ids import new_id
 
 MAX_EVENTS = 50
 MAX_DEPTH = 20
 # A refusal that was met in an earlier run of the pass: origin's id, ruleset, which time it was met.
 RefusedAt = tuple[str, str, int]
+
+
+class Moved(NamedTuple):
+    """An entity that moved: the status it had before the pass, and all that it has left."""
+
+    subject: Any
+    first: str
+    left: tuple[str, ...]
 
 
 NO_WORKFLOW = Workflow(0, "none", 0, "none", "none", "none", {}, {})
@@ -63,8 +72,8 @@ class Context:
     `entity` is whom the event is for: the root, or an entity inside it. `origin` is the event from
     outside that is being run, or that led to the inline one which is; `deferred` are events from
     outside that have to wait for a pass of their own; `passed_over` are events whose rulesets'
-    conditions did not hold, `unhandled` those that no ruleset names. `moves` has, by (kind, id), an
-    entity that moved, the status it had before the pass, and those it has left. `known` are
+    conditions did not hold, `unhandled` those that no ruleset names. `moves` has the entities
+    that moved, by id. `known` are
     refusals that the workflow handles by itself.
     """
 
@@ -112,26 +121,27 @@ class Context:
         self.workflows = workflows
         self.workflow = workflows.get(root.workflow_id, NO_WORKFLOW)
         self.event = self.origin = events[0]
-        self.accepted_ids = frozenset(event.id for event in events)
+        self.accepted_ids = [event.id for event in events]
         self.known = known or {}
-        self.met: dict[str, int] = {}
-        self.deferred: list[Event] = []
         self.queue: deque[Event] = deque(events)
         self.emitted: list[Event] = []
         self.changes: list[Change] = []
-        self.to_post: list[Event] = []
-        self.cancelled: list[tuple[str, str, str]] = []
-        self.jobs: list[Job] = []
-        self.notes: list[tuple[str, ...]] = []
         self.decided_events: list[Event] = []
-        self.unhandled: list[Event] = []
-        self.passed_over: list[Event] = []
+        self.fragments: list[str] = []
+        self.memo: dict[str, Any] = {}
+        self.moves: dict[str, Moved] = {}
         self.refusal: Refusal | None = None
         self.refused_at: RefusedAt | None = None
-        self.memo: dict[str, Any] = {}
-        self.moves: dict[tuple[str, str], tuple[Any, str, set[str]]] = {}
-        self.reset_attributes: set[str] = set()
-        self.fragments: list[str] = []
+        # Rarely anything is in these: a thousand contexts share the empty tuple.
+        self.met: Sequence[str] = ()
+        self.deferred: Sequence[Event] = ()
+        self.to_post: Sequence[Event] = ()
+        self.cancelled: Sequence[tuple[str, str, str]] = ()
+        self.jobs: Sequence[Job] = ()
+        self.notes: Sequence[tuple[str, ...]] = ()
+        self.unhandled: Sequence[Event] = ()
+        self.passed_over: Sequence[Event] = ()
+        self.reset_attributes: Sequence[str] = ()
         self.run_count = 0
         self.is_busy = False
         self.views = Views(self)
@@ -170,8 +180,11 @@ class Context:
         if status == subject.status:
             return
         before, subject.status = subject.status, status
-        key = (subject.kind, subject.id)
-        self.moves.setdefault(key, (subject, before, set()))[2].add(before)
+        moved = self.moves.get(subject.id)
+        if moved is None:
+            self.moves[subject.id] = Moved(subject, before, (before,))
+        else:
+            self.moves[subject.id] = moved._replace(left=(*moved.left, before))
         name = name or f"{workflow.entity}.{status}"
         self.record(name, subject.kind, subject.id, {"from": before, **(payload or {})})
 
@@ -187,7 +200,7 @@ class Context:
 
     def send(self, event: Event) -> None:
         """Post an event to another root, or to this one at a later instant."""
-        self.to_post.append(event)
+        self.to_post = (*self.to_post, event)
 
     def schedule(
         self,
@@ -207,13 +220,22 @@ class Context:
         mine = (self.entity.id, timer)
         self.to_post = [one for one in self.to_post if (one.entity_id, one.timer) != mine]
         self.queue = deque(one for one in self.queue if (one.entity_id, one.timer) != mine)
-        self.cancelled.append((self.root.id, *mine))
+        self.cancelled = (*self.cancelled, (self.root.id, *mine))
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Set an attribute of the root; timers that are due at it are set anew."""
         self.root.attributes = self.root.attributes | {name: value}
-        self.reset_attributes.add(name)
+        self.reset_attributes = (*self.reset_attributes, name)
         self.views.forget()
+
+    def add_job(self, job: Job) -> None:
+        """Have an outside effect done after the commit."""
+        self.jobs = (*self.jobs, job)
+
+    def add_note(self, by: str, text: str) -> None:
+        """Write a note on the entity, for people."""
+        note = (new_id(), self.root.id, self.entity.kind, self.entity.id, by, text)
+        self.notes = (*self.notes, note)
 
     def evaluate(self, text: str) -> Any:
         """Return the value of an expression; raises `condition_failed` where it has none."""
@@ -277,7 +299,13 @@ class Views:
 
     def __contains__(self, name: object) -> bool:
         context = self._context
-        return name in {context.entity.kind, context.root.kind, "event", "customer", "channel"}
+        return name in (
+            context.entity.kind,
+            context.root.kind,
+            "event",
+            "customer",
+            "channel",
+        )
 
     def __getitem__(self, name: str) -> Mapping[str, Any]:
         known = self._known.get(name)

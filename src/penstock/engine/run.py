@@ -169,9 +169,9 @@ def _groups(ready: Sequence[Context], cases: Cases, *, has_decided: bool) -> lis
 
 def _defer(context: Context, event: Event) -> None:
     if event.id not in context.accepted_ids:
-        context.to_post.append(event)
+        context.send(event)
         return
-    context.deferred += [event, *context.queue]
+    context.deferred = (*context.deferred, event, *context.queue)
     context.queue.clear()
 
 
@@ -200,7 +200,10 @@ def _match(context: Context, event: Event, cases: Cases) -> Match:
     if any(ruleset.on_refusal for ruleset in matched):
         matched, not_met = _without_refused(context, matched, not_met)
     if not matched and not context.emitted:
-        (context.passed_over if not_met else context.unhandled).append(event)
+        if not_met:
+            context.passed_over = (*context.passed_over, event)
+        else:
+            context.unhandled = (*context.unhandled, event)
     _take_emitted(context)
     return matched, not_met
 
@@ -252,7 +255,8 @@ def _refused_before(context: Context, ruleset: Ruleset) -> Refusal | None:
     """Return why this very match was refused in an earlier run, and emit `on_refusal` then."""
     if ruleset.on_refusal is None:
         return None
-    times = context.met[ruleset.name] = context.met.get(ruleset.name, 0) + 1
+    context.met = (*context.met, ruleset.name)
+    times = context.met.count(ruleset.name)
     refusal = context.known.get((context.origin.id, ruleset.name, times))
     if refusal is not None:
         payload = {"code": refusal.code, "message": refusal.message, "ruleset": ruleset.name}
@@ -301,6 +305,6 @@ def _still_alive(contexts: list[Context], ruleset: Ruleset) -> list[Context]:
         return contexts
     if ruleset.on_refusal is not None:
         for context in refused:
-            times = context.met.get(ruleset.name, 1)
+            times = context.met.count(ruleset.name)
             context.refused_at = (context.origin.id, ruleset.name, times)
     return [context for context in contexts if context.refusal is None]

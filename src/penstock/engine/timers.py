@@ -42,11 +42,11 @@ def _changed(context: Context) -> Iterator[tuple[Any, str | None, set[str]]]:
     for subject in (root, *root.subjects()) if root.is_new or context.moves else (root,):
         if subject.workflow_id is None:
             continue
-        moved = context.moves.get((subject.kind, subject.id))
+        moved = context.moves.get(subject.id)
         if subject.is_new:
             yield subject, None, {subject.status}
         elif moved is not None:
-            yield subject, moved[1], moved[2] | {subject.status}
+            yield subject, moved.first, {*moved.left, subject.status}
         elif context.reset_attributes and subject is root:
             yield subject, subject.status, {subject.status}
 

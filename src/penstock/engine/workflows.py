@@ -45,19 +45,16 @@ class Workflows(msgspec.Struct, frozen=True):
                     return workflow
         return None
 
-    def of(self, entity: str, kind: str, path: Sequence[int]) -> Workflow:
-        """Return the active workflow; refuses with `unknown_order_type` or `no_workflow`."""
-        workflow = self.find(entity, kind, path)
-        if workflow is None:
-            types = sorted({one[1] for one in self.active if one[0] == entity})
-            known = ", ".join(types) or "none"
-            raise Refusal(
-                "unknown_order_type" if entity == "order" else "no_workflow",
-                f"No workflow is active for {entity} of type {kind!r}; there are: {known}.",
-                entity=entity,
-                type=kind,
-            )
-        return workflow
+    def lacking(self, entity: str, kind: str) -> Refusal:
+        """Return the refusal of a type without workflow: `unknown_order_type` or `no_workflow`."""
+        types = sorted({one[1] for one in self.active if one[0] == entity})
+        known = ", ".join(types) or "none"
+        return Refusal(
+            "unknown_order_type" if entity == "order" else "no_workflow",
+            f"No workflow is active for {entity} of type {kind!r}; there are: {known}.",
+            entity=entity,
+            entity_type=kind,
+        )
 
     def handles(self, entity: str) -> bool:
         """Tell whether any workflow is active for a kind of entity."""

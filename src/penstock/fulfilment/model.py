@@ -48,10 +48,7 @@ class Fulfilment(msgspec.Struct, gc=False):
     is_new: bool = True
     workflow_id: int | None = None
 
-    @property
-    def kind(self) -> str:
-        """Return what kind of entity it is."""
-        return "fulfilment"
+    kind: ClassVar[str] = "fulfilment"
 
     def is_open(self) -> bool:
         """Tell whether the location has it still before it."""

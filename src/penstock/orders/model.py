@@ -67,10 +67,7 @@ class Choice(msgspec.Struct, gc=False):
     status: str = ""
     is_new: bool = True
 
-    @property
-    def kind(self) -> str:
-        """Return what kind of entity it is."""
-        return "choice"
+    kind: ClassVar[str] = "choice"
 
     @property
     def progress(self) -> str:
@@ -157,10 +154,7 @@ class Order(msgspec.Struct):
     parent_kind: str | None = None
     parent_id: str | None = None
 
-    @property
-    def kind(self) -> str:
-        """Return what kind of entity it is."""
-        return "order"
+    kind: ClassVar[str] = "order"
 
     def subjects(self) -> list[Any]:
         """Return the entities inside the order that may have a workflow."""

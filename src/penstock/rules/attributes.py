@@ -15,7 +15,6 @@ from penstock.engine.context import Context
 from penstock.engine.document import Expression, Name
 from penstock.engine.rule import OneRule
 from penstock.errors import Refusal
-from penstock.ids import new_id
 from penstock.passes import Pass
 from penstock.rules.flow import evaluated, plain_value
 
@@ -96,6 +95,6 @@ class AddNote(OneRule, frozen=True):
         text = self.text if self.value is None else context.evaluate(self.value)
         if not isinstance(text, str):
             raise Refusal("condition_failed", f"{self.value!r} gives no text.")
-        entity, root = context.entity, context.root
-        by = str(context.event.payload.get("by", context.workflow.name))
-        context.notes.append((new_id(), root.id, entity.kind, entity.id, by, text[:MAX_NOTE]))
+        context.add_note(
+            str(context.event.payload.get("by", context.workflow.name)), text[:MAX_NOTE]
+        )

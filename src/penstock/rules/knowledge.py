@@ -62,6 +62,7 @@ class Knowledge:
         self.vocabulary: Vocabulary = load_vocabulary()
         self.settings: Mapping[str, Any] = {}
         self._channel_views: dict[int | None, dict[str, Any]] = {}
+        self._workflows_of: dict[tuple[str, str, int | None], Workflow | None] = {}
 
     async def run_pass(self, kind: str, work: Callable[[Pass], Awaitable[T]]) -> T:
         """Run a pass that knows what this process knows, brought up to date first.
@@ -103,6 +104,7 @@ class Knowledge:
         if stale & {"channel", "workflow"}:
             self.settings = await load_settings(tx)
             self._channel_views = {}
+            self._workflows_of = {}
         self.revisions = dict(revisions)
 
     async def refresh_from(self, revisions: Mapping[str, int]) -> None:
@@ -124,8 +126,18 @@ class Knowledge:
 
     def workflow_of(self, kind: str, entity_type: str, channel_id: int | None) -> Workflow | None:
         """Return the active workflow of an entity's type in a channel, if there is one."""
-        path = self.channels.path(channel_id) if channel_id is not None else []
-        return self.workflows.find(kind, entity_type, path)
+        key = (kind, entity_type, channel_id)
+        if key not in self._workflows_of:
+            path = self.channels.path(channel_id) if channel_id is not None else []
+            self._workflows_of[key] = self.workflows.find(kind, entity_type, path)
+        return self._workflows_of[key]
+
+    def workflow_for(self, kind: str, entity_type: str, channel_id: int | None) -> Workflow:
+        """Return the active workflow; refuses with `unknown_order_type` or `no_workflow`."""
+        workflow = self.workflow_of(kind, entity_type, channel_id)
+        if workflow is None:
+            raise self.workflows.lacking(kind, entity_type)
+        return workflow
 
     def channel_view(self, channel_id: int | None) -> dict[str, Any]:
         """Return what expressions may read of a channel: ref, and settings with the account's."""

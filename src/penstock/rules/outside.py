@@ -169,7 +169,7 @@ class HttpCall(OneRule, frozen=True):
         job = _job(context, "http", request.url, request)
         job.answer_event, job.answer_fields = self.answer, self.answer_fields
         job.failed_event, job.retry = self.on_failure, self.retry
-        context.jobs.append(job)
+        context.add_job(job)
 
     def outcomes(self) -> Outcomes:
         """Return the events that come back."""
@@ -203,7 +203,7 @@ class Webhook(OneRule, frozen=True):
         url = _address(context, self.url)
         job = _job(context, "webhook", url, WebhookRequest(url, self.secret, body, self.timeout_s))
         job.failed_event, job.retry = self.on_failure, self.retry
-        context.jobs.append(job)
+        context.add_job(job)
 
     def outcomes(self) -> Outcomes:
         """Return the event that comes back if it is given up."""

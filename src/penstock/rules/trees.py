@@ -97,7 +97,7 @@ def make_order(
         fulfilments=[],
         reservations=[],
     )
-    workflow = knowledge.workflows.of("order", asked.type, knowledge.channels.path(channel_id))
+    workflow = knowledge.workflow_for("order", asked.type, channel_id)
     order.workflow_id, order.status = workflow.id, workflow.initial
     for ordinal, choice in enumerate(choices, start=1):
         order.choices.append(_make_choice(knowledge, order, ordinal, choice))
@@ -185,8 +185,7 @@ def make_entity(knowledge: Knowledge, asked: EntityInput, now: datetime) -> Enti
     if asked.kind in KEPT_ELSEWHERE:
         raise Refusal("wrong_kind", f"A {asked.kind} is not made as an entity.", kind=asked.kind)
     channel_id = knowledge.channel_id(asked.channel) if asked.channel is not None else None
-    path = knowledge.channels.path(channel_id) if channel_id is not None else []
-    workflow = knowledge.workflows.of(asked.kind, asked.type, path)
+    workflow = knowledge.workflow_for(asked.kind, asked.type, channel_id)
     return Entity(
         id=new_id(),
         kind=asked.kind,

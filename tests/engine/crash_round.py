@@ -1,0 +1,273 @@
+"""A round of every shipped workflow: roots whose events wait, and what has become of them.
+
+Each round has SKUs of its own, so that rounds are alike whatever came before. What it comes to does
+not depend on which root is run first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from tests.shop import Shop, answered, count, order
+
+from penstock.app import Account
+from penstock.db import Tx
+from penstock.engine.entities import SQL, EntityInput
+from penstock.engine.inbox import Event, post
+from penstock.engine.workflows import activate
+from penstock.ids import new_id
+from penstock.orders.intake import HoldInput, OrderInput
+from penstock.rules.subjects import About, tell
+from penstock.rules.take import NewEntity, NewOrder, RootEvent, Work
+
+ROUNDS = 200
+LETTERS = "ABCDEFG"
+PRODUCTS = f"""
+INSERT INTO product (id, catalogue_id, ref, weight_g)
+    SELECT 1000 + 10 * n + ascii(letter) - 65, 1, 'R' || n || letter, 400
+    FROM generate_series(0, {ROUNDS}) AS n, unnest('{{{",".join(LETTERS)}}}'::text[]) AS letter;
+"""
+OPTIONAL = ("choice", "location", "payment", "position", "return")
+ENTITIES = (
+    ("payment", "paid"),
+    ("payment", "unanswered"),
+    ("return", "returned"),
+    ("return", "never_arrived"),
+)
+STAND_INS = (
+    ("location", "reopened", "location.switched_off"),
+    ("location", "closed", "location.switched_off"),
+    ("position", "empty", "position.back_in_stock"),
+)
+
+
+class Round(msgspec.Struct):
+    """A round: its number, and the documents of its orders and entities by name."""
+
+    number: int
+    made: dict[str, Any] = {}
+
+    def sku(self, letter: str) -> str:
+        return f"R{self.number}{letter}"
+
+    def order(self, name: str, *lines: str, **more: Any) -> OrderInput:
+        """Return an order of lines such as `A1`: a letter, and how many."""
+        asked = [(self.sku(line[0]), int(line[1:])) for line in lines]
+        return order(f"r{self.number}-{name}", *asked, **more)
+
+    def event(self, root_kind: str, name: str, event: str, **payload: Any) -> RootEvent:
+        """Return an event for a root by name, or for an order's n-th fulfilment, as `name/n`."""
+        name, _, ordinal = name.partition("/")
+        root = self.made[name]
+        told = RootEvent(root["id"], event, payload, root_kind=root_kind)
+        if ordinal:
+            told.entity, told.entity_id = "fulfilment", root["fulfilments"][int(ordinal)]["id"]
+        return told
+
+
+async def activate_optional(account: Account) -> None:
+    """Have every workflow that comes with Penstock in use."""
+
+    async def work(tx: Any) -> None:
+        for name in OPTIONAL:
+            await activate(tx, name, 1)
+
+    await account.database.run(account.schema, work)
+
+
+async def stage(account: Account, number: int) -> Round:
+    """Make the roots of a round, and leave events of each workflow to a worker."""
+    one = Round(number)
+    stock = ("A", "L1", 9), ("A", "L2", 9), ("A", "L3", 9), ("B", "L1", 2)
+    more = ("C", "L1", 1), ("C", "L2", 9), ("D", "L3", 1), ("F", "L1", 1), ("G", "L2", 1)
+    await count(account, *((one.sku(letter), *rest) for letter, *rest in (*stock, *more)))
+    await _submit(account, one, _orders(one))
+    await _submit(account, one, _entities(one))
+    await _tell_stand_ins(account, one)
+    await _submit(account, one, _told(one))
+    await count(account, (one.sku("B"), "L2", 1), (one.sku("C"), "L1", 0))
+    events = _waiting(one)
+    now = account.knowledge.clock.now()
+    await account.database.run(account.schema, lambda tx: post(tx, events, now))
+    return one
+
+
+async def _submit(account: Account, one: Round, items: Sequence[Work]) -> None:
+    for document in map(answered, await account.grouping.submit(items)):
+        name = document["ref"].removeprefix(f"r{one.number}-")
+        one.made[name] = document
+
+
+def _entities(one: Round) -> list[Work]:
+    parent = one.made["ship"]["id"]
+    return [
+        NewEntity(
+            EntityInput(
+                kind=kind, ref=f"r{one.number}-{name}", parent_kind="order", parent_id=parent
+            )
+        )
+        for kind, name in ENTITIES
+    ]
+
+
+async def _tell_stand_ins(account: Account, one: Round) -> None:
+    """Tell locations and positions something: they are made when they are first told."""
+    things = [
+        About(kind, f"r{one.number}-{name}", "default", event, {})
+        for kind, name, event in STAND_INS
+    ]
+    now = account.knowledge.clock.now()
+
+    async def work(tx: Tx) -> list[tuple[Any, ...]]:
+        await tell(tx, account.knowledge.workflows, things, now)
+        return await tx.fetch(SQL.find_entities, ([t.kind for t in things], [t.ref for t in things]))
+
+    for _, ref, entity_id in await account.database.run(account.schema, work):
+        one.made[ref.removeprefix(f"r{one.number}-")] = {"id": entity_id}
+
+
+def _orders(one: Round) -> list[Work]:
+    collect = {
+        "type": "click_and_collect",
+        "service": "collect",
+        "pickup_location": "L3",
+        "destination": None,
+    }
+    decided = [
+        one.order("ship", "A1"),
+        one.order("both", "F1", "G1"),
+        one.order("reject", "A1"),
+        one.order("cancel", "A1"),
+        one.order("hold", "A1", holds=[HoldInput("fraud")]),
+        one.order("short", "B3"),
+        one.order("lost", "C1"),
+        one.order("wrong", "A1"),
+        one.order("c_ready", "A1", **collect),
+        one.order("c_collect", "A1", **collect),
+        one.order("c_expire", "A1", **collect),
+        one.order("c_reject", "A1", **collect),
+    ]
+    waiting = [
+        one.order("new", "A2"),
+        one.order("new_short", "E1"),
+        one.order("c_new", "D1", **collect),
+    ]
+    return [*map(NewOrder, decided), *(NewOrder(asked, wait=False) for asked in waiting)]
+
+
+def _told(one: Round) -> list[Work]:
+    """Return what is decided at once, for timers to be due later."""
+    return [
+        one.event("order", "c_expire/0", "fulfilment.readied"),
+        one.event("return", "never_arrived", "return.approved"),
+        one.event("location", "closed", "location.switched_off"),
+        one.event("position", "empty", "position.out_of_stock"),
+    ]
+
+
+def _waiting(one: Round) -> list[Event]:
+    """Return what waits for a worker, and one event that is refused: nobody has such a thing."""
+    told = [
+        one.event("order", "ship/0", "fulfilment.shipped"),
+        one.event("order", "both/0", "fulfilment.shipped"),
+        one.event("order", "both/1", "fulfilment.shipped"),
+        one.event("order", "reject/0", "fulfilment.rejected"),
+        one.event("order", "cancel", "order.cancellation_requested"),
+        one.event("order", "hold", "order.hold_cleared", kind="fraud"),
+        one.event("order", "short", "order.sourcing_retried"),
+        one.event("order", "c_ready/0", "fulfilment.readied"),
+        one.event("order", "c_collect/0", "fulfilment.readied"),
+        one.event("order", "c_collect/0", "fulfilment.collected"),
+        one.event("order", "c_reject/0", "fulfilment.rejected"),
+        one.event("payment", "paid", "payment.authorised"),
+        one.event("payment", "paid", "payment.captured"),
+        one.event("return", "returned", "return.approved"),
+        one.event("return", "returned", "return.received"),
+        one.event("return", "returned", "return.accepted"),
+        one.event("location", "reopened", "location.switched_on"),
+    ]
+    events = [
+        Event(e.root_kind, e.root_id, e.entity or e.root_kind, e.entity_id or e.root_id, e.name)
+        for e in told
+    ]
+    for event, given in zip(events, told, strict=True):
+        event.payload = given.payload
+    ship, wrong = one.made["ship"], one.made["wrong"]["id"]
+    choice = ship["choices"][0]["id"]
+    for name in ("choice.routed", "choice.done"):
+        events.append(Event("order", ship["id"], "choice", choice, name))
+    events.append(Event("order", wrong, "fulfilment", new_id(), "fulfilment.shipped"))
+    return events
+
+
+def waiting_of(lent: Shop, now: str) -> int:
+    """Return how many events are due at an instant."""
+    return int(lent.value(f"SELECT count(*) FROM inbox WHERE due_at <= '{now}'"))
+
+
+_ROOTS = """
+WITH root AS (
+    SELECT id, 'order' AS kind, substr(ref, {cut}) AS name FROM orders WHERE ref LIKE '{prefix}%'
+    UNION ALL
+    SELECT id, kind, substr(ref, {cut}) FROM entity
+    WHERE ref LIKE '{prefix}%' OR (kind = 'position' AND ref ~ '^R{number}[A-G]@')
+)
+"""
+_OUTCOMES = {
+    "orders": """
+        SELECT r.name, o.status, o.seq FROM orders o JOIN root r USING (id)""",
+    "lines": """
+        SELECT r.name, right(l.sku, 1), l.status, qty, qty_allocated, qty_unsourced, qty_shipped,
+            qty_cancelled
+        FROM order_line l JOIN root r ON r.id = l.order_id""",
+    "choices": """
+        SELECT r.name, c.status, coalesce(c.state, '-')
+        FROM choice c JOIN root r ON r.id = c.order_id""",
+    "holds": """
+        SELECT r.name, h.kind, h.cleared_at IS NULL
+        FROM order_hold h JOIN root r ON r.id = h.order_id""",
+    "fulfilments": """
+        SELECT r.name, l.ref, f.status,
+            (SELECT sum(n.qty) FROM fulfilment_line n WHERE n.fulfilment_id = f.id)::int
+        FROM fulfilment f JOIN root r ON r.id = f.root_id JOIN location l ON l.id = f.origin_id""",
+    "reservations": """
+        SELECT r.name, v.kind, v.qty FROM reservation v JOIN root r ON r.id = v.root_id""",
+    "stock": """
+        SELECT right(o.ref, 1), l.ref, p.on_hand, p.reserved
+        FROM position p JOIN product o ON o.id = p.product_id JOIN location l
+            ON l.id = p.location_id
+        WHERE o.ref ~ '^R{number}[A-G]$'""",
+    "entities": """
+        SELECT r.kind, r.name, e.status, e.seq, e.attributes FROM entity e JOIN root r USING (id)""",
+    "stream": """
+        SELECT r.kind, r.name, e.seq, e.entity, e.name
+        FROM event e JOIN root r ON r.id = e.root_id""",
+    "traces": """
+        SELECT r.kind, r.name, one->>'event', one->>'from', one->>'to', count(*)
+        FROM trace t JOIN root r ON r.id = t.root_id, json_array_elements(t.detail) AS one
+        GROUP BY 1, 2, 3, 4, 5""",
+    "waiting": """
+        SELECT r.kind, r.name, i.name, coalesce(i.timer, '-')
+        FROM inbox i JOIN root r ON r.id = i.root_id""",
+    "dead letters": """
+        SELECT r.kind, r.name, d.name, split_part(d.error, ':', 1)
+        FROM dead_letter d JOIN root r ON r.id = d.root_id""",
+    "unhandled": """
+        SELECT r.kind, r.name, u.name FROM unhandled_event u JOIN root r ON r.id = u.root_id""",
+    "decisions": """
+        SELECT r.name, count(*) FROM sourcing_decision s JOIN root r ON r.id = s.order_id
+        GROUP BY 1""",
+    "notes": "SELECT count(*) FROM work_note",
+}
+
+
+def outcome(lent: Shop, one: Round) -> dict[str, list[Any]]:
+    """Return all that has come of a round, by name, without what differs from round to round."""
+    prefix = f"r{one.number}-"
+    found: dict[str, list[Any]] = {}
+    for name, query in _OUTCOMES.items():
+        text = (_ROOTS + query).format(cut=len(prefix) + 1, prefix=prefix, number=one.number)
+        found[name] = sorted(map(str, lent.sql(text)))
+    return found
