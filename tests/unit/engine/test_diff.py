@@ -87,7 +87,7 @@ def test_a_removed_status_asks_for_a_mapping() -> None:
          "Status held: its phase is changed from intake to hold."),
         ("category: waiting", "category: open",
          "Status held: its category is changed from waiting to open."),
-        ('"Held."', '"Kept."', "Status held: its meaning is changed from Held. to Kept.."),
+        ('"Held."', '"Kept."', 'Status held: its meaning is changed from "Held." to "Kept.".'),
         ("if: order.qty > 1", "if: order.qty > 2",
          "Ruleset 'hold': its condition is changed from \"order.qty > 1\" to \"order.qty > 2\"."),
         ("    if: order.qty > 1\n", "",
