@@ -187,6 +187,11 @@ async def until(condition: Callable[[], bool], what: str, patience_s: float = PA
         await asyncio.sleep(0.02)
 
 
+def until_true(condition: Callable[[], bool], what: str) -> None:
+    """Wait as `until` does, where nothing runs in this process's loop."""
+    asyncio.run(until(condition, what))
+
+
 async def assert_clean(lent: Shop, account: Account) -> None:
     """Wait until every pass is numbered, then audit: no breach, each explained if there is one."""
     await assert_numbered(lent)

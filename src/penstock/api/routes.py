@@ -13,10 +13,20 @@ from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
-from penstock.api import adjustments, exchange, health, order_actions, order_views, page, switches
+from penstock.api import (
+    adjustments,
+    entities,
+    exchange,
+    health,
+    order_actions,
+    order_views,
+    page,
+    switches,
+)
 from penstock.api.errors import failed
 from penstock.api.exchange import MAX_BODY_BYTES, Reply
 from penstock.api.served import Served
+from penstock.rules.finding import Named
 
 Incoming: TypeAlias = Request[Any, Any, State]
 Outgoing: TypeAlias = Response[bytes]
@@ -25,7 +35,12 @@ Outgoing: TypeAlias = Response[bytes]
 def make_routes(served: Callable[[], Served]) -> Litestar:
     """Return the application of the ordinary routes; `served` gives the account that is open."""
     return Litestar(
-        route_handlers=[*_of_orders(served), *_of_the_rest(served), *_of_health(served)],
+        route_handlers=[
+            *_of_orders(served),
+            *_of_the_rest(served),
+            *_of_entities(served),
+            *_of_health(served),
+        ],
         exception_handlers={Exception: _failed},
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=None,
@@ -106,6 +121,33 @@ def _of_the_rest(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
         return await _done(request, lambda r: switches.switch_network(served(), ref, service, r))
 
     return [adjust, switch_location, switch_network]
+
+
+def _of_entities(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @post("/v1/entities")
+    async def make_entity(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: entities.post_entity(served(), r))
+
+    @get("/v1/entities/{kind:str}/{entity_id:str}")
+    async def get_entity(request: Incoming, kind: str, entity_id: str) -> Outgoing:
+        named = Named(kind, entity_id)
+        return await _done(request, lambda _: entities.get_entity(served(), named))
+
+    @post("/v1/events")
+    async def send_event(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: entities.post_event(served(), r))
+
+    @get("/v1/entities/{kind:str}/{entity_id:str}/actions")
+    async def get_actions(request: Incoming, kind: str, entity_id: str) -> Outgoing:
+        named, role = Named(kind, entity_id), request.query_params.get("role")
+        return await _done(request, lambda _: entities.get_actions(served(), named, role))
+
+    @post("/v1/entities/{kind:str}/{entity_id:str}/actions/{name:str}")
+    async def do_action(request: Incoming, kind: str, entity_id: str, name: str) -> Outgoing:
+        named = Named(kind, entity_id)
+        return await _done(request, lambda r: entities.do_action(served(), named, name, r))
+
+    return [make_entity, get_entity, send_event, get_actions, do_action]
 
 
 def _of_health(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import account, database, job, order, rules, switch, workflow
+from penstock.cli import account, database, entity, job, order, rules, switch, workflow
 from penstock.cli.audit import audit
 from penstock.cli.bench import bench
 from penstock.cli.demo import demo
@@ -55,6 +55,9 @@ app.command(rich_help_panel=RUN)(api)
 app.command(rich_help_panel=RUN)(worker)
 app.command("import", rich_help_panel=DATA)(import_file)
 app.add_typer(order.commands, name="order", rich_help_panel=DATA)
+app.add_typer(entity.action, name="action", rich_help_panel=DATA)
+app.add_typer(entity.event, name="event", rich_help_panel=DATA)
+app.add_typer(entity.entity, name="entity", rich_help_panel=DATA)
 app.add_typer(job.commands, name="job", rich_help_panel=CARE)
 app.add_typer(workflow.commands, name="workflow", rich_help_panel=DATA)
 app.add_typer(rules.commands, name="rules", rich_help_panel=DATA)

@@ -105,3 +105,7 @@ FROM event WHERE root_id = %s ORDER BY seq
 -- Sourcing decisions of an order, oldest first. Index: sourcing_decision_order.
 SELECT choice_id, explanation, recorded_at FROM sourcing_decision
 WHERE order_id = %s ORDER BY recorded_at
+
+-- name: root_of_choices
+-- The orders that guard choices. Index: choice_pkey.
+SELECT id, order_id FROM choice WHERE id = ANY(%s::uuid[])
