@@ -223,11 +223,18 @@ def codes_in_source() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call):
                 continue
-            if getattr(node.func, "id", "") in {"Refusal", "Problem"}:
-                values = (value for a in node.args[:2] for value in ast.walk(a))
-                texts = [v.value for v in values if isinstance(v, ast.Constant)]
-                codes |= {t for t in texts if isinstance(t, str) and t.isidentifier()}
+            place = {"Refusal": 0, "Problem": 1}.get(getattr(node.func, "id", ""))
+            if place is not None and len(node.args) > place:
+                codes |= {t for t in _texts(node.args[place]) if t.isidentifier()}
     return codes
+
+
+def _texts(node: ast.expr) -> list[str]:
+    """Return the texts that an expression may be, those of both branches of a choice."""
+    if isinstance(node, ast.IfExp):
+        return _texts(node.body) + _texts(node.orelse)
+    constants = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    return [text for text in constants if isinstance(text, str)]
 
 
 def documented() -> dict[str, str]:
