@@ -58,6 +58,23 @@ _STEPS: Sequence[tuple[Any, str, str]] = (
 # Rules that ask stock, or read what came of it.
 _RULES = ("source", "allocate", "create_fulfilments", "release", "ship", "withdraw", "cancel")
 SENT = "during COMMIT, sent and not answered"
+# What two passes, or two transactions of a worker, are between, and where a pass holds most.
+AGAIN = (
+    "after _due",
+    "after _note",
+    "after _open",
+    "after load_roots",
+    "after decide",
+    "after lock_positions",
+    "after write_ledger",
+    "after write_roots",
+    "after append_changes",
+    "after remove",
+    "after _run",
+    "before _commit",
+    "after _commit",
+    SENT,
+)
 PLACES = (
     *(f"{when} {name}" for _, name, whens in _STEPS for when in whens.split()),
     *(f"after rule {name}" for name in _RULES),
@@ -140,4 +157,5 @@ def _die_when_commit_is_sent(visited: Callable[[], None]) -> None:
             visited()
         return (yield from read(pgconn))
 
-    vars(copies).update(_write=writing, _give=giving, _next_result=reading)
+    for name, patched in (("_write", writing), ("_give", giving), ("_next_result", reading)):
+        setattr(copies, name, patched)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from tests.shop import Shop, answered, count, order
+import psycopg
+from tests.shop import Shop, answered, count, order, stock_of
 
 from penstock.app import Account
 from penstock.db import Tx
@@ -22,11 +23,12 @@ from penstock.orders.intake import HoldInput, OrderInput
 from penstock.rules.subjects import About, tell
 from penstock.rules.take import NewEntity, NewOrder, RootEvent, Work
 
-ROUNDS = 200
-LETTERS = "ABCDEFG"
+ROUNDS = 100
+LETTERS = "BCDE"
+SHARED = ("P1", "P2", "P3")  # plenty, for every round
 PRODUCTS = f"""
 INSERT INTO product (id, catalogue_id, ref, weight_g)
-    SELECT 1000 + 10 * n + ascii(letter) - 65, 1, 'R' || n || letter, 400
+    SELECT 1000 + 10 * n + ascii(letter) - 66, 1, 'R' || n || letter, 400
     FROM generate_series(0, {ROUNDS}) AS n, unnest('{{{",".join(LETTERS)}}}'::text[]) AS letter;
 """
 OPTIONAL = ("choice", "location", "payment", "position", "return")
@@ -44,16 +46,18 @@ STAND_INS = (
 
 
 class Round(msgspec.Struct):
-    """A round: its number, and the documents of its orders and entities by name."""
+    """A round: its number, the shared stock before it, and its roots' documents by name."""
 
     number: int
+    stock: list[tuple[str, str, int, int]]
     made: dict[str, Any] = {}
 
-    def sku(self, letter: str) -> str:
-        return f"R{self.number}{letter}"
+    def sku(self, sign: str) -> str:
+        """Return a SKU of the round's own by its letter, or a shared one by its digit."""
+        return f"P{sign}" if sign.isdigit() else f"R{self.number}{sign}"
 
     def order(self, name: str, *lines: str, **more: Any) -> OrderInput:
-        """Return an order of lines such as `A1`: a letter, and how many."""
+        """Return an order of lines such as `B3`: a SKU's sign, and how many."""
         asked = [(self.sku(line[0]), int(line[1:])) for line in lines]
         return order(f"r{self.number}-{name}", *asked, **more)
 
@@ -77,12 +81,11 @@ async def activate_optional(account: Account) -> None:
     await account.database.run(account.schema, work)
 
 
-async def stage(account: Account, number: int) -> Round:
+async def stage(lent: Shop, account: Account, number: int) -> Round:
     """Make the roots of a round, and leave events of each workflow to a worker."""
-    one = Round(number)
-    stock = ("A", "L1", 9), ("A", "L2", 9), ("A", "L3", 9), ("B", "L1", 2)
-    more = ("C", "L1", 1), ("C", "L2", 9), ("D", "L3", 1), ("F", "L1", 1), ("G", "L2", 1)
-    await count(account, *((one.sku(letter), *rest) for letter, *rest in (*stock, *more)))
+    one = Round(number, shared_stock(lent))
+    stock = ("B", "L1", 2), ("C", "L1", 1), ("C", "L2", 9), ("D", "L3", 1)
+    await count(account, *((one.sku(sign), location, qty) for sign, location, qty in stock))
     await _submit(account, one, _orders(one))
     await _submit(account, one, _entities(one))
     await _tell_stand_ins(account, one)
@@ -118,11 +121,12 @@ async def _tell_stand_ins(account: Account, one: Round) -> None:
         About(kind, f"r{one.number}-{name}", "default", event, {})
         for kind, name, event in STAND_INS
     ]
+    keys = ([thing.kind for thing in things], [thing.ref for thing in things])
     now = account.knowledge.clock.now()
 
     async def work(tx: Tx) -> list[tuple[Any, ...]]:
         await tell(tx, account.knowledge.workflows, things, now)
-        return await tx.fetch(SQL.find_entities, ([t.kind for t in things], [t.ref for t in things]))
+        return await tx.fetch(SQL.find_entities, keys)
 
     for _, ref, entity_id in await account.database.run(account.schema, work):
         one.made[ref.removeprefix(f"r{one.number}-")] = {"id": entity_id}
@@ -136,21 +140,19 @@ def _orders(one: Round) -> list[Work]:
         "destination": None,
     }
     decided = [
-        one.order("ship", "A1"),
-        one.order("both", "F1", "G1"),
-        one.order("reject", "A1"),
-        one.order("cancel", "A1"),
-        one.order("hold", "A1", holds=[HoldInput("fraud")]),
+        one.order("ship", "11"),
+        one.order("both", "21", "31"),
+        one.order("reject", "11"),
+        one.order("cancel", "11"),
+        one.order("hold", "11", holds=[HoldInput("fraud")]),
         one.order("short", "B3"),
         one.order("lost", "C1"),
-        one.order("wrong", "A1"),
-        one.order("c_ready", "A1", **collect),
-        one.order("c_collect", "A1", **collect),
-        one.order("c_expire", "A1", **collect),
-        one.order("c_reject", "A1", **collect),
+        one.order("c_collect", "11", **collect),
+        one.order("c_expire", "11", **collect),
+        one.order("c_reject", "11", **collect),
     ]
     waiting = [
-        one.order("new", "A2"),
+        one.order("new", "12"),
         one.order("new_short", "E1"),
         one.order("c_new", "D1", **collect),
     ]
@@ -177,7 +179,6 @@ def _waiting(one: Round) -> list[Event]:
         one.event("order", "cancel", "order.cancellation_requested"),
         one.event("order", "hold", "order.hold_cleared", kind="fraud"),
         one.event("order", "short", "order.sourcing_retried"),
-        one.event("order", "c_ready/0", "fulfilment.readied"),
         one.event("order", "c_collect/0", "fulfilment.readied"),
         one.event("order", "c_collect/0", "fulfilment.collected"),
         one.event("order", "c_reject/0", "fulfilment.rejected"),
@@ -194,25 +195,29 @@ def _waiting(one: Round) -> list[Event]:
     ]
     for event, given in zip(events, told, strict=True):
         event.payload = given.payload
-    ship, wrong = one.made["ship"], one.made["wrong"]["id"]
+    ship = one.made["ship"]
     choice = ship["choices"][0]["id"]
-    for name in ("choice.routed", "choice.done"):
-        events.append(Event("order", ship["id"], "choice", choice, name))
-    events.append(Event("order", wrong, "fulfilment", new_id(), "fulfilment.shipped"))
-    return events
+    named = [("choice", choice, "choice.routed"), ("choice", choice, "choice.done")]
+    named.append(("fulfilment", new_id(), "fulfilment.shipped"))
+    return [*events, *(Event("order", ship["id"], *one) for one in named)]
 
 
-def waiting_of(lent: Shop, now: str) -> int:
-    """Return how many events are due at an instant."""
-    return int(lent.value(f"SELECT count(*) FROM inbox WHERE due_at <= '{now}'"))
+def shared_stock(lent: Shop) -> list[tuple[str, str, int, int]]:
+    """Return (SKU, location, on hand, reserved) of what every round takes from."""
+    rows = [
+        (sku, location, *pair) for sku in SHARED for location, pair in stock_of(lent, sku).items()
+    ]
+    return sorted(rows)
 
 
 _ROOTS = """
 WITH root AS (
     SELECT id, 'order' AS kind, substr(ref, {cut}) AS name FROM orders WHERE ref LIKE '{prefix}%'
     UNION ALL
-    SELECT id, kind, substr(ref, {cut}) FROM entity
-    WHERE ref LIKE '{prefix}%' OR (kind = 'position' AND ref ~ '^R{number}[A-G]@')
+    SELECT id, kind, substr(ref, {cut}) FROM entity WHERE ref LIKE '{prefix}%'
+    UNION ALL
+    SELECT id, kind, ltrim(ref, 'R{number}') FROM entity
+    WHERE kind = 'position' AND ref ~ '^R{number}[B-E]@'
 )
 """
 _OUTCOMES = {
@@ -238,9 +243,10 @@ _OUTCOMES = {
         SELECT right(o.ref, 1), l.ref, p.on_hand, p.reserved
         FROM position p JOIN product o ON o.id = p.product_id JOIN location l
             ON l.id = p.location_id
-        WHERE o.ref ~ '^R{number}[A-G]$'""",
+        WHERE o.ref ~ '^R{number}[B-E]$'""",
     "entities": """
-        SELECT r.kind, r.name, e.status, e.seq, e.attributes FROM entity e JOIN root r USING (id)""",
+        SELECT r.kind, r.name, e.status, e.seq, e.attributes
+        FROM entity e JOIN root r USING (id)""",
     "stream": """
         SELECT r.kind, r.name, e.seq, e.entity, e.name
         FROM event e JOIN root r ON r.id = e.root_id""",
@@ -263,11 +269,58 @@ _OUTCOMES = {
 }
 
 
-def outcome(lent: Shop, one: Round) -> dict[str, list[Any]]:
+# How each root of a round ends.
+ENDS = {
+    "both": "shipped",
+    "c_collect": "collected",
+    "c_expire": "cancelled",
+    "c_new": "allocated",
+    "c_reject": "unsourced",
+    "cancel": "cancelled",
+    "hold": "allocated",
+    "lost": "allocated",
+    "new": "allocated",
+    "new_short": "unsourced",
+    "reject": "allocated",
+    "ship": "shipped",
+    "short": "allocated",
+    "paid": "captured",
+    "unanswered": "failed",
+    "returned": "closed",
+    "never_arrived": "refused",
+    "reopened": "open",
+    "closed": "overdue",
+    "empty": "neglected",
+    "B@L1": "out_of_stock",
+    "B@L2": "out_of_stock",
+    "C@L1": "out_of_stock",
+    "C@L2": "in_stock",
+    "D@L3": "out_of_stock",
+}
+
+
+def ends_of(lent: Shop, one: Round) -> dict[str, str]:
+    """Return the status of each root of a round, by name."""
+    prefix = f"r{one.number}-"
+    roots = _ROOTS.format(cut=len(prefix) + 1, prefix=prefix, number=one.number)
+    statuses = "SELECT id, status FROM orders UNION ALL SELECT id, status FROM entity"
+    return dict(
+        lent.sql(f"{roots} SELECT r.name, s.status FROM ({statuses}) s JOIN root r USING (id)")
+    )
+
+
+def outcome(lent: Shop, one: Round) -> dict[str, list[str]]:
     """Return all that has come of a round, by name, without what differs from round to round."""
     prefix = f"r{one.number}-"
-    found: dict[str, list[Any]] = {}
-    for name, query in _OUTCOMES.items():
-        text = (_ROOTS + query).format(cut=len(prefix) + 1, prefix=prefix, number=one.number)
-        found[name] = sorted(map(str, lent.sql(text)))
+    roots = _ROOTS.format(cut=len(prefix) + 1, prefix=prefix, number=one.number)
+    found: dict[str, list[str]] = {}
+    with psycopg.connect(lent.conninfo, options=f"-c search_path={lent.schema}") as connection:
+        for name, query in _OUTCOMES.items():
+            text = roots + query.replace("{number}", str(one.number))
+            found[name] = sorted(map(str, connection.execute(text.encode()).fetchall()))
+    now = shared_stock(lent)
+    found["shared stock"] = [
+        str((*was[:2], now[2] - was[2], now[3] - was[3]))
+        for was, now in zip(one.stock, now, strict=True)
+    ]
     return found

@@ -23,15 +23,15 @@ def push(file: Document, account: AccountName = None) -> None:
     """
     from penstock.db import Tx
     from penstock.engine.document import read_document
-    from penstock.engine.rule import load_rules
+    from penstock.engine.readable import load_vocabulary
     from penstock.engine.workflows import put_workflow
 
     text = _read(file)
     document = read_document(text)
-    rules = load_rules()
+    vocabulary = load_vocabulary()
 
     async def work(tx: Tx) -> bool:
-        return await put_workflow(tx, text, rules)
+        return await put_workflow(tx, text, vocabulary)
 
     is_new = run_in_transaction(read_settings(account=account), work)
     name = f"{document.name}, version {document.version}"

@@ -1,7 +1,7 @@
 """Rules of another package, found by its entry points, that go wrong for some orders.
 
 An order says in its attributes how the rule shall go wrong: `kill` (the process ends at once),
-`raise`, or `refuse`.
+`raise`, `refuse`, or `loop` (emit the event that it is run for).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Poison(Rule, frozen=True):
     on: str = "poison"
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
-        """Kill the process, raise, or refuse the context alone."""
+        """Kill the process, raise, refuse the context alone, or have it go round in circles."""
         for context in contexts:
             how = context.root.attributes.get(self.on)
             if how == "kill":
@@ -32,3 +32,5 @@ class Poison(Rule, frozen=True):
                 raise ValueError(f"order {context.root.ref} is poisonous")
             if how == "refuse":
                 context.fail(Refusal("poisoned", f"Order {context.root.ref} is refused."))
+            if how == "loop":
+                context.emit(context.event.name)
