@@ -53,6 +53,15 @@ def order_rows(order_id: int, status: str, seq: int) -> str:
     """
 
 
+def entity_row(entity_id: int, status: str, seq: int) -> str:
+    return f"""
+    INSERT INTO entity (id, kind, ref, type, workflow_id, status, seq, version, attributes,
+                        created_at, changed_at)
+    VALUES ({uid(entity_id)}, 'payment', 'E{entity_id}', 'default', 1, '{status}', {seq}, 1, '{{}}',
+            now(), now());
+    """
+
+
 def line_row(line_id: int, product: int, *counters: int) -> str:
     """Write a line; counters are qty, allocated, unsourced, shipped, cancelled."""
     order_id = line_id // 100 * 100

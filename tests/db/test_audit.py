@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 from rich.console import Console
-from tests.db.audited_rows import SEED, journal_row, line_row, order_rows, uid
+from tests.db.audited_rows import SEED, entity_row, journal_row, line_row, order_rows, uid
 from tests.db.stock_moves import CLOCK, account
 
 from penstock.audit.report import Report, render
@@ -157,6 +157,21 @@ BREAKS: dict[str, tuple[str, str, list[str]]] = {
         "waiting",
         order_rows(500, "allocated", 1) + line_row(502, 9, 1, 1, 0, 0, 0),
         ["(R500) is allocated, but no event, timer"],
+    ),
+    "an entity that nothing will move": (
+        "waiting",
+        entity_row(700, "allocated", 0),
+        ["Payment 00000000-0000-7000-8000-000000000700 (E700) is allocated, but no event"],
+    ),
+    "an entity that lost an event": (
+        "events",
+        entity_row(700, "payment", 2),
+        ["(E700) is at event 2, but has 0"],
+    ),
+    "an entity in a status that nobody declares": (
+        "references",
+        entity_row(700, "odd", 0),
+        ["(E700) is odd, which workflow version 1 does not declare."],
     ),
     "an event lost": (
         "events",

@@ -121,8 +121,8 @@ WITH category AS (
         CASE jsonb_typeof(w.document -> 'statuses')
             WHEN 'array' THEN w.document -> 'statuses' ELSE '[]' END) AS s
 )
-SELECT format('Order %%s (%%s) is %%s, but no event, timer, hold, dead letter, unsourced line or '
-              'live fulfilment will ever move it.', o.id, o.ref, o.status)
+SELECT format('Order %%s (%%s) is %%s, but no event, timer, job, hold, dead letter, unsourced line '
+              'or live fulfilment will ever move it.', o.id, o.ref, o.status)
 FROM orders o
 LEFT JOIN category c ON c.workflow_id = o.workflow_id AND c.status = o.status
 WHERE o.id > %s::uuid AND o.id <= %s::uuid
@@ -135,7 +135,54 @@ WHERE o.id > %s::uuid AND o.id <= %s::uuid
                   AND f.status NOT IN ('cancelled', 'rejected'))
   AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.root_id = o.id)
   AND NOT EXISTS (SELECT 1 FROM order_hold h WHERE h.order_id = o.id AND h.cleared_at IS NULL)
+  AND NOT EXISTS (SELECT 1 FROM job j WHERE j.root_id = o.id AND j.status = 'due')
   AND o.id NOT IN (SELECT root_id FROM dead_letter WHERE resolved_at IS NULL)
+  AND o.id NOT IN (SELECT root_id FROM unhandled_event WHERE resolved_at IS NULL)
+
+-- name: next_entities
+-- How many entities come next, and the last of them. Index: entity_pkey.
+SELECT count(*) OVER (), id
+FROM (SELECT id FROM entity WHERE id > %s::uuid ORDER BY id LIMIT %s) AS page
+ORDER BY id DESC LIMIT 1
+
+-- name: entities_that_wait_for_nothing
+-- Entities in a status of category open that nothing will ever move.
+-- Indexes: entity_pkey, inbox_root, job_root.
+WITH category AS (
+    SELECT w.id AS workflow_id, s ->> 'name' AS status, s ->> 'category' AS category
+    FROM workflow w, jsonb_array_elements(
+        CASE jsonb_typeof(w.document -> 'statuses')
+            WHEN 'array' THEN w.document -> 'statuses' ELSE '[]' END) AS s
+)
+SELECT format('%%s %%s (%%s) is %%s, but no event, timer, job or dead letter will ever move it.',
+              initcap(e.kind), e.id, e.ref, e.status)
+FROM entity e
+JOIN category c ON c.workflow_id = e.workflow_id AND c.status = e.status
+WHERE e.id > %s::uuid AND e.id <= %s::uuid AND c.category = 'open'
+  AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.root_id = e.id)
+  AND NOT EXISTS (SELECT 1 FROM job j WHERE j.root_id = e.id AND j.status = 'due')
+  AND e.id NOT IN (SELECT root_id FROM dead_letter WHERE resolved_at IS NULL)
+  AND e.id NOT IN (SELECT root_id FROM unhandled_event WHERE resolved_at IS NULL)
+
+-- name: entities_with_events_out_of_order
+-- Entities whose events are not numbered 1, 2, … up to their own seq. Index: event_root.
+SELECT format('%%s %%s (%%s) is at event %%s, but has %%s, numbered %%s to %%s.', initcap(e.kind),
+              e.id, e.ref, e.seq, v.total, v.first, v.last)
+FROM entity e
+CROSS JOIN LATERAL (SELECT count(*) AS total, count(DISTINCT seq) AS different,
+                           coalesce(min(seq), 1) AS first, coalesce(max(seq), 0) AS last
+                    FROM event WHERE root_id = e.id) AS v
+WHERE e.id > %s::uuid AND e.id <= %s::uuid
+  AND NOT (v.total = e.seq AND v.different = e.seq AND v.first = 1 AND v.last = e.seq)
+
+-- name: entities_astray
+-- Entities of no workflow, or in a status that theirs does not declare. Primary keys.
+SELECT format('%%s %%s (%%s) is %%s, which workflow version %%s does not declare.',
+              initcap(e.kind), e.id, e.ref, e.status, e.workflow_id)
+FROM entity e LEFT JOIN workflow w ON w.id = e.workflow_id
+WHERE e.id > %s::uuid AND e.id <= %s::uuid
+  AND (w.id IS NULL OR NOT w.document -> 'statuses' @> jsonb_build_array(
+           jsonb_build_object('name', e.status)))
 
 -- name: orders_with_events_out_of_order
 -- Orders whose events are not numbered 1, 2, … up to their own seq. Index: event_root.

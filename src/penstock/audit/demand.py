@@ -48,6 +48,16 @@ WALKS = (
             ("references", "orders_without_their_ref"),
         ),
     ),
+    Walk(
+        "entities",
+        (NIL,),
+        "next_entities",
+        (
+            ("waiting", "entities_that_wait_for_nothing"),
+            ("events", "entities_with_events_out_of_order"),
+            ("references", "entities_astray"),
+        ),
+    ),
     Walk("refs", (0, ""), "next_order_refs", (("references", "refs_without_their_order"),)),
     Walk("lines", (NIL,), "next_lines", (("references", "lines_astray"),)),
     Walk("choices", (NIL,), "next_choices", (("references", "choices_astray"),)),
