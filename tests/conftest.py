@@ -12,11 +12,20 @@ from pathlib import Path
 
 import psutil
 import pytest
+import structlog
 
 from penstock.config import Config
 from penstock.embedded import ensure_server, stop_server
 
 FOLDER_PREFIX = "penstock-test-"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_tracebacks() -> None:  # pyright: ignore[reportUnusedFunction] (pytest calls it)
+    """Log tracebacks as they are: drawn with all their variables they take seconds each."""
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    before = structlog.get_config()["processors"][:-1]
+    structlog.configure(processors=[*before, plain])
 
 
 @pytest.fixture(scope="session")

@@ -65,5 +65,7 @@ def _shared_processors() -> list[Processor]:
 def _renderers(config: Config, target: TextIO) -> list[Processor]:
     is_terminal = target.isatty()
     if config.log_format == "console" or (config.log_format == "auto" and is_terminal):
-        return [structlog.dev.ConsoleRenderer(colors=is_terminal)]
+        # Not rich's, which takes seconds to draw every local variable, and shows whose they are.
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=is_terminal, exception_formatter=plain)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
