@@ -18,6 +18,7 @@ from penstock.engine.readable import Vocabulary
 from penstock.engine.rule import make_rule
 
 MOST_IN_COLUMN = 6  # statuses of one phase beyond these begin another column
+MOST_LETTERS, MOST_OF_TAG = 44, 30  # a longer text is cut; the tooltip has all of it
 JUNCTION = "junction"
 
 
@@ -146,9 +147,9 @@ def _row(graph: Graph, event: str, status: str, timer: TimerDocument | None, act
     between = next(iter(ways.values()), "")
     short = _short(event, graph.document)
     return Row(
-        text=f"{short} > {between}" if between else short,
+        text=_cut(f"{short} > {between}" if between else short, MOST_LETTERS),
         leads=tuple(ways),
-        action=action,
+        action=_cut(action, MOST_OF_TAG),
         after=_due(timer) if timer else "",
         told=_told(graph, event, status),
     )
@@ -162,10 +163,15 @@ def _due(timer: TimerDocument) -> str:
 
 
 def _told(graph: Graph, event: str, status: str) -> str:
-    """Return an event's full name, its rulesets in a status, and what they send to whom."""
+    """Return an event's full name, its actions, rulesets, and what these send to whom."""
     found = [one for one in graph.effects.get(event, ()) if status in one.statuses]
     sends = [f"sends {sent} to: {whom}" for one in found for whom, sent in one.sends]
-    return "\n".join([event, *(one.ruleset.name for one in found), *sends])
+    labels = [one.label for one in graph.document.actions if one.event == event]
+    return "\n".join([event, *labels, *(one.ruleset.name for one in found), *sends])
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _short(event: str, document: WorkflowDocument) -> str:
@@ -203,7 +209,7 @@ def _branch(graph: Graph, effect: Effect) -> Row:
         for status in effect.statuses:
             ways |= _ways(graph, effect, status, frozenset())
     told = "\n".join(filter(None, [effect.ruleset.name, effect.ruleset.when]))
-    return Row(effect.ruleset.name, tuple(ways), told=told)
+    return Row(_cut(effect.ruleset.name, MOST_LETTERS), tuple(ways), told=told)
 
 
 def _columns(graph: Graph, cards: dict[str, Card]) -> list[Column]:

@@ -15,7 +15,7 @@ import msgspec
 TITLE_H, LINE_H, ROW_H, GROUP_GAP, CARD_GAP = 30, 14, 19, 7, 40
 TRACK, GAP_EDGE, LANE = 9, 20, 9
 PORT_STEP, CLEAR = 8, 6
-NARROWEST, WIDEST, MARKER = 186, 330, 26
+NARROWEST, MARKER = 186, 26
 MONO, SANS, SMALL = 6.75, 6.3, 5.9  # the width of a letter: event names, words, tags
 ABOUT_LINES = 2
 _SWEEPS = 20
@@ -125,7 +125,7 @@ def place(columns: Sequence[Column]) -> Drawing:
 
 def _box(card: Card, column: int) -> Box:
     wide = [len(card.title) * 8.2 + 40, *(row_width(row, card) for row in card.rows)]
-    width = min(WIDEST, max(NARROWEST, *wide))
+    width = max(NARROWEST, *wide)
     about = _wrapped(card.about, int((width - 28) / SANS))
     top = TITLE_H + len(about) * LINE_H + (10 if card.rows else 2)
     groups: list[Group] = []

@@ -183,9 +183,12 @@ def _card(box: Box, colours: Mapping[str, str]) -> str:
 
 
 def _top(box: Box, head: float) -> str:
-    """Return the path of a card's head, a hair inside its frame."""
+    """Return the path of a card's head, a hair inside its frame; without rows it is all head."""
     left, right, top = box.x + 0.6, box.x + box.width - 0.6, box.y + 0.6
-    bottom = box.y + min(head, box.height - 8)
+    bottom = box.y + (head if box.groups else box.height - 0.6)
+    if not box.groups:
+        side = f"V{_n(bottom - 7.4)}q0 7.4 -7.4 7.4H{_n(left + 7.4)}q-7.4 0 -7.4 -7.4"
+        return f"M{_n(left)} {_n(top + 7.4)}q0 -7.4 7.4 -7.4H{_n(right - 7.4)}q7.4 0 7.4 7.4{side}z"
     return (
         f"M{_n(left)} {_n(bottom)}V{_n(top + 7.4)}q0 -7.4 7.4 -7.4H{_n(right - 7.4)}"
         f"q7.4 0 7.4 7.4V{_n(bottom)}z"
