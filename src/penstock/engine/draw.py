@@ -273,9 +273,7 @@ def _outlined(card: Card, indent: str) -> list[str]:
     lines: list[str] = []
     for row in card.rows:
         ways = ", ".join(one.rpartition(".")[2] for one in row.leads)
-        notes = (
-            [f"after {row.after}" if row.after[:1].isdigit() else row.after] if row.after else []
-        )
+        notes = [row.after if " " in row.after else f"after {row.after}"] if row.after else []
         notes += [f"[{row.action}]"] if row.action else []
         arrow = f"→ {ways}" if ways else "·"
         lines.append(f"{indent}{row.text:<{width}}  {arrow}  {'  '.join(notes)}".rstrip())
