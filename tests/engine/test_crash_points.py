@@ -39,7 +39,7 @@ from penstock.app import Account
 from penstock.rules.work import run_due
 
 AHEAD = timedelta(weeks=5)  # past every timer of the shipped workflows
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 SHARED_AT = (("P1", 1), ("P1", 2), ("P1", 3), ("P2", 1), ("P3", 2))
 
 

@@ -23,6 +23,7 @@ ROOTS = 50
 EVENTS = 40
 WORKERS = 4
 POSTERS = 2
+PATIENCE_S = 120.0
 TALLY = """
 name: tally
 entity: tally
@@ -112,7 +113,8 @@ def test_each_roots_events_are_run_in_their_order_whichever_worker_runs_them(
                 ]
                 answered_at_once = sum(await asyncio.gather(*posters))
                 left = "SELECT count(*) FROM inbox"
-                await until(lambda: lent.value(left) == 0, f"seed {SEED}: events are left over")
+                said = f"seed {SEED}: events are left over"
+                await until(lambda: lent.value(left) == 0, said, PATIENCE_S)
             assert 0 < answered_at_once < ROOTS * EVENTS
             assert_in_order(lent)
             await assert_clean(lent, account)
