@@ -6,7 +6,7 @@ They only read: a document is a file, or one that the account has stored, as `na
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -124,20 +124,20 @@ def _stored(named: str, account: str | None) -> WorkflowDocument:
     name, _, version = named.partition("@")
 
     async def work(tx: Tx) -> WorkflowDocument:
-        wanted = int(version) if version.isdecimal() else None
-        if not version:
-            rows = await tx.fetch(SQL.active_workflows)
-            wanted = max((row[2] for row in rows if row[1] == name), default=None)
-        row = None
-        if wanted is not None:
-            row = await tx.fetch_one(SQL.document_of_version, (name, wanted))
-        if row is None:
+        stored: list[Any] = []
+        if version.isdecimal():
+            row = await tx.fetch_one(SQL.document_of_version, (name, int(version)))
+            stored = [row[1]] if row is not None else []
+        elif not version:
+            stored = [one[1] for one in await tx.fetch(SQL.workflow_documents)]
+        found = [msgspec.convert(one, WorkflowDocument) for one in stored if one["name"] == name]
+        if not found:
             raise Refusal(
                 "unknown_workflow",
                 f"There is no file and no stored workflow {named!r}: name a file, or name@version "
                 "as `penstock workflow list` shows them.",
                 name=name,
             )
-        return msgspec.convert(row[1], WorkflowDocument)
+        return max(found, key=lambda one: one.version)
 
     return run_in_transaction(read_settings(account=account), work)

@@ -300,11 +300,11 @@ def _sets(
     """Say what a list gained and lost; its order means nothing."""
     lost = [one for one in old if one not in new]
     won = [one for one in new if one not in old]
-    said = [f"with {_listed(won)}"] if won else []
-    said += [f"without {_listed(lost)}"] if lost else []
+    said = [f"gained {_listed(won)}"] if won else []
+    said += [f"lost {_listed(lost)}"] if lost else []
     if not said:
         return []
-    return [Change(part, "changed", key, f"{what} are {', '.join(said)} now.", inside)]
+    return [Change(part, "changed", key, f"{what} {' and '.join(said)}.", inside)]
 
 
 def _turned(what: str, old: Any, new: Any) -> str:

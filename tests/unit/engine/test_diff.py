@@ -102,7 +102,7 @@ def test_a_removed_status_asks_for_a_mapping() -> None:
          "Ruleset 'finish what was held': rule emit is removed."),
         ("after: 7d", "after: 2d", "Timer waiting: its after is changed from 7d to 2d."),
         ("label: Clear", "label: Free", "Action clear: its label is changed from Clear to Free."),
-        ("[store]", "[planner]", "Action clear: its roles are with planner, without store now."),
+        ("[store]", "[planner]", "Action clear: its roles gained planner and lost store."),
         ("most: 500", "most: 60",
          "Field why of action clear: its most is changed from 500 to 60."),
         ("{name: why,", "{name: reason,", "Field reason of action clear is added."),
@@ -117,7 +117,7 @@ def test_every_difference_is_said(old: str, new: str, message: str) -> None:
 def test_statuses_of_a_ruleset_change_what_is_handled_where() -> None:
     assert said(("[created, held]", "[held]")) == [
         "order.cleared is not handled in created any more.",
-        "Ruleset 'finish what was held': its statuses are without created now.",
+        "Ruleset 'finish what was held': its statuses lost created.",
     ]
 
 
