@@ -1,4 +1,4 @@
-"""`penstock entity`, `penstock event`, `penstock action`: entities of any kind, and what meets them."""
+"""`penstock entity`, `event` and `action`: entities of any kind, and what meets them."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ def list_actions(
 
     async def work(opened: Account) -> Any:
         _, root = await _read(opened, kind, ref, channel)
-        return msgspec.to_builtins(
-            possible_actions(root, opened.knowledge.workflows.by_id, role)
-        )
+        return msgspec.to_builtins(possible_actions(root, opened.knowledge.workflows.by_id, role))
 
     found = run_with_account(read_settings(account=account), work)
     if as_json:
@@ -198,9 +196,7 @@ def _json(text: str) -> dict[str, Any]:
         raise Refusal("invalid_json", f"{text[:60]!r} is no JSON object: {error}.") from None
 
 
-async def _read(
-    opened: Account, kind: str, ref: str, channel: str | None
-) -> tuple[Found, Root]:
+async def _read(opened: Account, kind: str, ref: str, channel: str | None) -> tuple[Found, Root]:
     """Find an entity by id, or by ref where the text is no id, and read its root."""
     from penstock.db import Tx
     from penstock.ids import parse_id

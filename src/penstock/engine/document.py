@@ -13,6 +13,8 @@ from penstock.engine.durations import Duration
 from penstock.errors import Refusal
 
 MAX_DOCUMENT_BYTES = 1_000_000
+MAX_NODES = 200_000
+FLOW_WIDTH = 140
 ANY = "*"
 
 Name = Annotated[
@@ -155,9 +157,76 @@ def read_document(text: str) -> WorkflowDocument:
     if len(text) > MAX_DOCUMENT_BYTES:
         raise Refusal("invalid_document", f"The document is over {MAX_DOCUMENT_BYTES} bytes.")
     try:
-        return msgspec.convert(yaml.safe_load(text), WorkflowDocument)
+        value = yaml.safe_load(text)
+        _refuse_bomb(value)
+        return msgspec.convert(value, WorkflowDocument)
     except (yaml.YAMLError, msgspec.ValidationError, RecursionError) as error:
         raise Refusal("invalid_document", f"The workflow document: {error}") from None
+
+
+def _refuse_bomb(value: Any) -> None:
+    """Refuse a few lines that YAML's aliases make millions of."""
+    waiting: list[Any] = [value]
+    seen = 0
+    while waiting:
+        seen += 1
+        if seen > MAX_NODES:
+            raise Refusal("invalid_document", f"The document has over {MAX_NODES} parts.")
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes small mappings and lists on one line, and no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (none is ever wanted)
+        """Write everything out."""
+        return True
+
+
+def _in_one_line(value: Any) -> bool:
+    return len(str(value)) <= FLOW_WIDTH
+
+
+def _mapping(dumper: _Dumper, value: dict[str, Any]) -> yaml.Node:
+    flow = _in_one_line(value) and not any(isinstance(v, dict) for v in value.values())
+    pairs = value.items()
+    return dumper.represent_mapping("tag:yaml.org,2002:map", pairs, flow_style=flow)
+
+
+def _sequence(dumper: _Dumper, value: list[Any]) -> yaml.Node:
+    flow = _in_one_line(value) and not any(isinstance(v, dict) for v in value)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=flow)
+
+
+_Dumper.add_representer(dict, _mapping)
+_Dumper.add_representer(list, _sequence)
+
+
+def written(document: WorkflowDocument) -> str:
+    """Write a document as YAML that reads back to the same, for people to change."""
+    value = msgspec.to_builtins(document)
+    value["rulesets"] = [_with_rules_last(one) for one in value["rulesets"]]
+    ends = {"rulesets", "actions", "timers", "statuses"}
+    head = {name: part for name, part in value.items() if name not in ends}
+    parts = [yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=200)]
+    for name in ("statuses", "rulesets", "actions", "timers"):
+        if value.get(name):
+            between = "\n" if name in {"rulesets", "actions"} else ""
+            items = between.join(_dumped([one]) for one in value[name])
+            parts.append(f"{name}:\n{items}")
+    return "\n".join(parts)
+
+
+def _with_rules_last(ruleset: dict[str, Any]) -> dict[str, Any]:
+    return {name: ruleset[name] for name in sorted(ruleset, key=lambda name: name == "rules")}
+
+
+def _dumped(value: Any) -> str:
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=200)
 
 
 def step_of(step: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -220,3 +220,38 @@ WHERE id = ANY(%s::uuid[])
 -- name: skip_jobs
 -- Gives locked jobs up. Index: job_pkey.
 UPDATE job SET status = 'skipped', ended_at = %s WHERE id = ANY(%s::uuid[])
+
+-- name: listed_workflows
+-- Every version, and whether it serves new entities of its type and channel.
+SELECT w.name, w.version, w.entity, w.entity_type, c.ref, w.pack, w.created_at,
+       a.workflow_id IS NOT NULL
+FROM workflow w
+LEFT JOIN channel c ON c.id = w.channel_id
+LEFT JOIN (SELECT DISTINCT ON (entity, entity_type, channel_id) workflow_id
+           FROM workflow_activation ORDER BY entity, entity_type, channel_id, id DESC) AS a
+       ON a.workflow_id = w.id
+ORDER BY w.entity, w.name, w.version
+
+-- name: active_version
+-- The version of a workflow that serves new entities now. Index: workflow_version_unique.
+SELECT w.version FROM workflow w
+JOIN (SELECT DISTINCT ON (entity, entity_type, channel_id) workflow_id
+      FROM workflow_activation ORDER BY entity, entity_type, channel_id, id DESC) AS a
+  ON a.workflow_id = w.id
+WHERE w.name = %s ORDER BY w.version DESC LIMIT 1
+
+-- name: newest_version
+-- The highest version of a workflow. Index: workflow_version_unique.
+SELECT max(version) FROM workflow WHERE name = %s
+
+-- name: activations_before
+-- What was active before a version, for the same entity, type and channel, newest first; the
+-- version's own rows are left out.
+SELECT a.workflow_id, b.name, b.version
+FROM workflow w
+JOIN workflow_activation a ON a.entity = w.entity AND a.entity_type = w.entity_type
+     AND a.channel_id IS NOT DISTINCT FROM w.channel_id
+JOIN workflow b ON b.id = a.workflow_id
+WHERE w.name = %s AND w.version = %s AND a.workflow_id <> w.id
+  AND a.id < (SELECT max(id) FROM workflow_activation WHERE workflow_id = w.id)
+ORDER BY a.id DESC LIMIT 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -93,8 +94,9 @@ def load_rules() -> dict[str, type[Rule]]:
 def make_rule(rules: Mapping[str, type[Rule]], name: str, parameters: Mapping[str, Any]) -> Rule:
     """Make a rule from its name and parameters in a document; refuses what is not right."""
     if name not in rules:
-        known = ", ".join(sorted(rules))
-        raise Refusal("unknown_rule", f"There is no rule {name!r}; there are {known}.", rule=name)
+        close = get_close_matches(name, rules, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(rules))}."
+        raise Refusal("unknown_rule", f"There is no rule {name!r}; {hint}", rule=name)
     try:
         return msgspec.convert(parameters, rules[name])
     except msgspec.ValidationError as error:

@@ -8,6 +8,7 @@ account's; a type's own beats `*`. Entities in flight stay with the version they
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib import resources
 from typing import Any
 
@@ -148,6 +149,54 @@ async def activate(tx: Tx, name: str, version: int, reason: str = "") -> bool:
     await tx.execute(SQL.activate_workflow, (reason, workflow_id))
     await tx.execute(SQL.bump_workflow)
     return True
+
+
+class Listed(msgspec.Struct):
+    """A stored version, of whom it is, and whether it serves new entities."""
+
+    name: str
+    version: int
+    entity: str
+    type: str
+    channel: str | None
+    pack: str | None
+    created_at: datetime
+    is_active: bool
+
+
+async def list_workflows(tx: Tx) -> list[Listed]:
+    """Return every stored version, by entity, name and version."""
+    return [Listed(*row) for row in await tx.fetch(SQL.listed_workflows)]
+
+
+async def read_stored(tx: Tx, name: str, version: int | None = None) -> WorkflowDocument:
+    """Return a stored document: that version, else the active one, else the newest.
+
+    Refuses `unknown_workflow`.
+    """
+    if version is None:
+        row = await tx.fetch_one(SQL.active_version, (name,))
+        row = row or await tx.fetch_one(SQL.newest_version, (name,))
+        version = row[0] if row else None
+    _, document, _ = await _stored(tx, name, version or 0)
+    return msgspec.convert(document, WorkflowDocument)
+
+
+async def roll_back(tx: Tx, name: str, reason: str = "") -> tuple[int, str, int]:
+    """Activate what was active before; returns the version left, and name and version now active.
+
+    Refuses `unknown_workflow`, and `nothing_before` where nothing was active before.
+    """
+    row = await tx.fetch_one(SQL.active_version, (name,))
+    if row is None:
+        raise Refusal("unknown_workflow", f"No version of a workflow {name!r} is active.")
+    version = int(row[0])
+    before = await tx.fetch_one(SQL.activations_before, (name, version))
+    if before is None:
+        raise Refusal("nothing_before", f"Nothing was active before {name}, version {version}.")
+    await tx.execute(SQL.activate_workflow, (reason, before[0]))
+    await tx.execute(SQL.bump_workflow)
+    return version, before[1], before[2]
 
 
 async def put_workflow(tx: Tx, text: str, vocabulary: Vocabulary, pack: str | None = None) -> bool:

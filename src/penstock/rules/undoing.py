@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from penstock.engine.context import Context
-from penstock.engine.rule import Rule
+from penstock.engine.rule import Outcomes, Rule
 from penstock.errors import Refusal
 from penstock.fulfilment.model import Fulfilment
 from penstock.inventory.model import Ask, Cause, Reservation
@@ -243,7 +243,7 @@ class Ship(Rule, frozen=True):
         "shipped"
     )
     asks: ClassVar[bool] = True
-    entities: ClassVar[frozenset[str] | None] = frozenset({"fulfilment", "order"})
+    entities: ClassVar[frozenset[str] | None] = frozenset({"fulfilment"})
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
         """Ship it whole: stock leaves, the lines' counters follow, `fulfilment.shipped`."""
@@ -261,3 +261,7 @@ class Ship(Rule, frozen=True):
             asks.append(Ask(order.id, ship=_take_out(order, {fulfilment.id})))
             move_fulfilment(context, fulfilment, self.to)
         await tx.ask(asks)
+
+    def outcomes(self) -> Outcomes:
+        """Return the status."""
+        return Outcomes(status=self.to)
