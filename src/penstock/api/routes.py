@@ -15,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from penstock.api import (
     adjustments,
+    desk,
     entities,
     exchange,
     health,
@@ -39,6 +40,7 @@ def make_routes(served: Callable[[], Served]) -> Litestar:
             *_of_orders(served),
             *_of_the_rest(served),
             *_of_entities(served),
+            *_of_desk(served),
             *_of_health(served),
         ],
         exception_handlers={Exception: _failed},
@@ -148,6 +150,36 @@ def _of_entities(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
         return await _done(request, lambda r: entities.do_action(served(), named, name, r))
 
     return [make_entity, get_entity, send_event, get_actions, do_action]
+
+
+def _of_desk(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @get("/v1/orders/{order_id:str}/trace")
+    async def trace_order(request: Incoming, order_id: str) -> Outgoing:
+        named = Named("order", order_id)
+        return await _done(request, lambda _: desk.get_trace(served(), named))
+
+    @get("/v1/entities/{kind:str}/{entity_id:str}/trace")
+    async def trace_entity(request: Incoming, kind: str, entity_id: str) -> Outgoing:
+        named = Named(kind, entity_id)
+        return await _done(request, lambda _: desk.get_trace(served(), named))
+
+    @get("/v1/stuck")
+    async def stuck(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: desk.get_stuck(served(), r))
+
+    @post("/v1/stuck/retry")
+    async def retry(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: desk.post_remedy(served(), "retry", r))
+
+    @post("/v1/stuck/skip")
+    async def skip(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: desk.post_remedy(served(), "skip", r))
+
+    @post("/v1/stuck/move")
+    async def move(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: desk.post_move(served(), r))
+
+    return [trace_order, trace_entity, stuck, retry, skip, move]
 
 
 def _of_health(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

@@ -71,7 +71,7 @@ def show_entity(
     from penstock.rules.documents import root_document
 
     async def work(opened: Account) -> Any:
-        _, root = await _read(opened, kind, ref, channel)
+        _, root = await read_named(opened, kind, ref, channel)
         return msgspec.to_builtins(root_document(root, opened.knowledge))
 
     _show(run_with_account(read_settings(account=account), work), as_json=as_json)
@@ -99,7 +99,7 @@ def send(
     due_at = None if at is None else read_instant(at)
 
     async def work(opened: Account) -> Any:
-        found, _ = await _read(opened, kind, ref, channel)
+        found, _ = await read_named(opened, kind, ref, channel)
         place = (found.root_kind, found.root_id, found.entity, found.entity_id)
         if due_at is None:
             sent = RootEvent(found.root_id, name, carried, None, place[0], place[2], place[3])
@@ -125,7 +125,7 @@ def list_actions(
     from penstock.rules.actions import possible_actions
 
     async def work(opened: Account) -> Any:
-        _, root = await _read(opened, kind, ref, channel)
+        _, root = await read_named(opened, kind, ref, channel)
         return msgspec.to_builtins(possible_actions(root, opened.knowledge.workflows.by_id, role))
 
     found = run_with_account(read_settings(account=account), work)
@@ -169,7 +169,7 @@ def do_action(
     filled = dict(_pair(one) for one in fields or ())
 
     async def work(opened: Account) -> Any:
-        found, root = await _read(opened, kind, ref, channel)
+        found, root = await read_named(opened, kind, ref, channel)
         doing = Doing(name, filled, by, role)
         workflows = opened.knowledge.workflows.by_id
         return await _decided(opened, action_event(root, workflows, found.entity_id, doing))
@@ -196,7 +196,9 @@ def _json(text: str) -> dict[str, Any]:
         raise Refusal("invalid_json", f"{text[:60]!r} is no JSON object: {error}.") from None
 
 
-async def _read(opened: Account, kind: str, ref: str, channel: str | None) -> tuple[Found, Root]:
+async def read_named(
+    opened: Account, kind: str, ref: str, channel: str | None
+) -> tuple[Found, Root]:
     """Find an entity by id, or by ref where the text is no id, and read its root."""
     from penstock.db import Tx
     from penstock.ids import parse_id

@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import account, database, entity, job, order, rules, switch, workflow
+from penstock.cli import (
+    account,
+    database,
+    entity,
+    job,
+    order,
+    rules,
+    stuck,
+    switch,
+    trace,
+    workflow,
+)
 from penstock.cli.audit import audit
 from penstock.cli.bench import bench
 from penstock.cli.demo import demo
@@ -58,6 +69,9 @@ app.add_typer(order.commands, name="order", rich_help_panel=DATA)
 app.add_typer(entity.action, name="action", rich_help_panel=DATA)
 app.add_typer(entity.event, name="event", rich_help_panel=DATA)
 app.add_typer(entity.entity, name="entity", rich_help_panel=DATA)
+app.command(rich_help_panel=CARE)(trace.trace)
+app.command("prune", rich_help_panel=CARE)(trace.prune)
+app.add_typer(stuck.commands, name="stuck", rich_help_panel=CARE)
 app.add_typer(job.commands, name="job", rich_help_panel=CARE)
 app.add_typer(workflow.commands, name="workflow", rich_help_panel=DATA)
 app.add_typer(rules.commands, name="rules", rich_help_panel=DATA)

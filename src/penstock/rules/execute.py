@@ -60,6 +60,11 @@ async def run_and_write(tx: Pass, contexts: Sequence[Context]) -> None:
     refused = [context for context in contexts if context.refusal is not None]
     if refused:
         raise _refused(refused)
+    await write_contexts(tx, contexts)
+
+
+async def write_contexts(tx: Pass, contexts: Sequence[Context]) -> None:
+    """Write everything that came of contexts: roots, changes, traces, events, timers, jobs."""
     for context in contexts:
         given_back = context.memo.get("given_back")
         invariant(given_back is None, "stock was withdrawn and not given back: use `give_back`")

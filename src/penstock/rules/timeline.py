@@ -1,0 +1,62 @@
+"""The timeline of a root: what ran, what failed, what people did, and what is still to come.
+
+A view: seven statements for one root, whatever it has been through. The CLI and the API show it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from penstock.db import Queries, Tx
+
+SQL = Queries("penstock.engine", "desk.sql")
+
+
+class Entry(msgspec.Struct):
+    """One thing in time. `what` says which kind; `detail` is as that kind has it."""
+
+    at: datetime
+    what: str  # ran | dead_letter | unhandled | intervention | note | job | waiting
+    detail: dict[str, Any]
+
+
+async def timeline(tx: Tx, root_id: str) -> list[Entry]:
+    """Return everything that is kept about a root, oldest first; what is to come stands last."""
+    entries = [
+        Entry(at, "ran", {"pass_id": pass_id, "events": events})
+        for at, pass_id, events in await tx.fetch(SQL.traces_of_root, (root_id,))
+    ]
+    kinds = (
+        (SQL.dead_letters_of_root, "dead_letter",
+         ("id", "entity", "entity_id", "event", "error", "resolved_at", "resolution")),
+        (SQL.unhandled_of_root, "unhandled",
+         ("id", "entity", "entity_id", "event", "status", "resolved_at", "resolution")),
+        (SQL.interventions_of_root, "intervention", ("action", "by", "reason", "subject")),
+        (SQL.notes_of_root, "note", ("entity", "entity_id", "by", "text")),
+        (SQL.jobs_of_root, "job", ("id", "kind", "status", "attempts", "last_error", "due_at")),
+        (SQL.waiting_of_root, "waiting", ("id", "entity", "entity_id", "event", "timer")),
+    )  # fmt: skip
+    for query, what, names in kinds:
+        for at, *values in await tx.fetch(query, (root_id,)):
+            entries.append(Entry(at, what, dict(zip(names, values, strict=True))))
+    return sorted(entries, key=lambda one: (one.what == "waiting", one.at))
+
+
+async def prune_traces(tx: Tx, before: datetime) -> int:
+    """Take out up to 10,000 traces that are older; returns how many: 0 is the end."""
+    cursor = await tx.connection.execute(SQL.prune_traces, (before,))
+    return int(cursor.rowcount)
+
+
+async def count_old_traces(tx: Tx, before: datetime) -> int:
+    """Return how many traces are older than an instant."""
+    row = await tx.fetch_one(SQL.count_old_traces, (before,))
+    return int(row[0]) if row else 0
+
+
+def cutoff(now: datetime, age: timedelta) -> datetime:
+    """Return the instant before which things are older than an age."""
+    return now - age
