@@ -53,7 +53,11 @@ def test_an_entity_is_made_once_and_found_by_its_id(payments: httpx.Client) -> N
 
 
 def test_an_entity_needs_a_workflow_and_a_kind_of_its_own(payments: httpx.Client) -> None:
-    for kind, code in (("order", "wrong_kind"), ("parcel", "no_workflow"), ("Bad!", "invalid_request")):
+    for kind, code in (
+        ("order", "wrong_kind"),
+        ("parcel", "no_workflow"),
+        ("Bad!", "invalid_request"),
+    ):
         answer = payments.post("/v1/entities", json={"kind": kind, "ref": "x"})
         assert code_of(answer) == (422, code)
 
@@ -114,3 +118,38 @@ def test_a_hold_is_placed_by_its_form_and_cleared(web: httpx.Client, sku: str) -
     assert "clear_hold" in actions_of(web, "order", placed["id"], "customer_service")
     cleared = web.post(f"{where}/clear_hold", json={"fields": {"kind": "fraud"}})
     assert cleared.json()["holds"] == []
+
+
+def test_a_trace_and_the_stuck_desk_answer_over_http(web: httpx.Client, sku: str) -> None:
+    stock(web, count(sku, "L1", 9))
+    placed = place(web, "traced", (sku, 2))
+    trace = web.get(f"/v1/orders/{placed['id']}/trace").json()["entries"]
+    assert [event["event"] for event in trace[0]["detail"]["events"]] == [
+        "order.created",
+        "order.routed",
+    ]
+    same = web.get(f"/v1/entities/order/{placed['id']}/trace").json()["entries"]
+    assert same == trace
+    nobody = "00000000-0000-7000-8000-000000000009"
+    assert code_of(web.get(f"/v1/orders/{nobody}/trace")) == (404, "unknown_order")
+    event = {"entity": {"kind": "order", "id": placed["id"]}, "name": "order.sung_about"}
+    assert web.post("/v1/events", json={**event, "wait": False}).status_code == 202
+
+    def mine() -> list[dict[str, Any]]:
+        found = web.get("/v1/stuck", params={"limit": 1000}).json()["stuck"]
+        return [one for one in found if one["root_id"] == placed["id"]]
+
+    until_true(lambda: bool(mine()), "it shows up")
+    (stuck,) = mine()
+    assert stuck["cause"] == "unhandled"
+    told = {"ids": [stuck["id"]], "by": "anna", "reason": "a joke"}
+    assert web.post("/v1/stuck/skip", json=told).json() == {"ids": [stuck["id"]]}
+    assert web.post("/v1/stuck/skip", json=told).json() == {"ids": []}
+    assert mine() == []
+    moved = {"entity": event["entity"], "to": "held", "by": "anna", "reason": "to look at it"}
+    assert web.post("/v1/stuck/move", json=moved).status_code == 200
+    assert web.get(f"/v1/orders/{placed['id']}").json()["status"] == "held"
+    wrong = web.post("/v1/stuck/move", json={**moved, "to": "nowhere"})
+    assert code_of(wrong) == (422, "undeclared_status")
+    assert code_of(web.get("/v1/stuck", params={"older_than": "soon"})) == (422, "invalid_duration")
+    assert code_of(web.get("/v1/stuck", params={"limit": "0"})) == (400, "invalid_query")
