@@ -16,8 +16,8 @@ from tests.api.test_actions import code_of
 
 from penstock.db import Database
 from penstock.embedded import create_database
-from penstock.engine.rule import load_rules
-from penstock.engine.workflows import put_workflow, shipped_documents
+from penstock.engine.readable import load_vocabulary
+from penstock.engine.workflows import put_workflow, shipped_document
 
 ACCOUNT = "failures"
 PATIENCE_S = 20.0
@@ -194,7 +194,7 @@ def test_a_price_beyond_money_is_refused(web: httpx.Client, price: str) -> None:
 
 def test_a_workflow_that_goes_round_in_circles_is_stopped(web: httpx.Client, place: Place) -> None:
     again = "transition: {to: unsourced}"
-    text = shipped_documents()[0].replace("home_delivery", "circles")
+    text = shipped_document("home_delivery").replace("home_delivery", "circles")
     assert again in text
     text = text.replace(again, f"{again}\n      - emit: {{event: order.routed}}")
     asyncio.run(push_workflow(place, text))
@@ -205,7 +205,7 @@ def test_a_workflow_that_goes_round_in_circles_is_stopped(web: httpx.Client, pla
 
 
 async def push_workflow(place: Place, text: str) -> None:
-    rules = load_rules()
+    rules = load_vocabulary()
     pool = Database(place.conninfo, size=1)
     await pool.open()
     try:

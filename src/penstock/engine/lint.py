@@ -113,9 +113,7 @@ def _uncompiled(document: WorkflowDocument, vocabulary: Vocabulary) -> Iterator[
         statuses = replace(ruleset, rules=[], when=None)
         condition = replace(ruleset, rules=[], statuses=[ANY])
         for key, part in (("statuses", statuses), ("if", condition)):
-            yield from _tried(
-                (*path, key), lambda r=part: compile_ruleset(r, document, vocabulary)
-            )
+            yield from _tried((*path, key), lambda r=part: compile_ruleset(r, document, vocabulary))
         for number, step in enumerate(ruleset.rules):
             name = f"Ruleset {ruleset.name!r}"
             yield from _tried(

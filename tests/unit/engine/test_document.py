@@ -2,12 +2,12 @@
 
 import pytest
 
-from penstock.engine.compiled import compile_document
+from penstock.engine.compiled import Workflow, compile_document
 from penstock.engine.condition import Condition
 from penstock.engine.document import read_document
 from penstock.engine.readable import load_vocabulary
 from penstock.engine.rule import load_rules, rule_name
-from penstock.engine.workflows import shipped_documents
+from penstock.engine.workflows import Workflows, shipped_documents
 from penstock.errors import Refusal
 
 DOCUMENT = """
@@ -107,3 +107,30 @@ def test_a_condition_has_to_give_true_or_false() -> None:
     with pytest.raises(Refusal) as caught:
         Condition("order.qty + 1").holds({"order": {"qty": 2}})
     assert caught.value.code == "condition_failed"
+
+
+def test_a_channels_own_workflow_beats_those_above_and_a_types_own_beats_any() -> None:
+    def compiled(number: int, kind: str) -> Workflow:
+        text = DOCUMENT.replace("type: sample", f"type: '{kind}'")
+        return compile_document(read_document(text), number, load_vocabulary())
+
+    account, any_type, brand, site = (
+        compiled(1, "sample"),
+        compiled(2, "*"),
+        compiled(3, "sample"),
+        compiled(4, "*"),
+    )
+    active = {
+        ("order", "sample", None): account,
+        ("order", "*", None): any_type,
+        ("order", "sample", 7): brand,
+        ("order", "*", 9): site,
+    }
+    workflows = Workflows({}, active, {})
+    assert workflows.find("order", "sample", ()) is account
+    assert workflows.find("order", "other", (8,)) is any_type
+    assert workflows.find("order", "sample", (8, 7)) is brand
+    assert workflows.find("order", "sample", (9, 7)) is site
+    assert workflows.find("payment", "sample", (9,)) is None
+    assert workflows.lacking("order", "x").code == "unknown_order_type"
+    assert workflows.lacking("payment", "x").code == "no_workflow"

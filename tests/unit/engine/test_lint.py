@@ -76,16 +76,24 @@ FAULTS: list[tuple[str, str, str, int]] = [
     ("[{transition: {to: gone}}]", "[]", "unreachable_status", 8),
     ("category: done", "category: open", "dead_end", 8),
     ("event: thing.counted}", "event: thing.conted}", "unhandled_event", 10),
-    ("event: thing.ended\n    statuses: [used]\n    rules", "event: thing.eneded\n    "
-     "statuses: [used]\n    rules", "unhandled_event", 32),
-    ("label: End it\n    event: thing.ended\n    statuses: [used]", "label: End it\n"
-     "    event: thing.ended\n    statuses: [made]", "event_never_met", 26),
+    (
+        "event: thing.ended\n    statuses: [used]\n    rules",
+        "event: thing.eneded\n    statuses: [used]\n    rules",
+        "unhandled_event",
+        32,
+    ),
+    (
+        "event: thing.ended\n    statuses: [used]\n    fields",
+        "event: thing.ended\n    statuses: [made]\n    fields",
+        "event_never_met",
+        26,
+    ),
     ("type: text}", "type: option}", "wrong_field", 30),
     ("type: text}", "type: integer, default: x}", "wrong_field", 30),
     ("type: text}", "type: integer, least: 3, most: 2}", "wrong_field", 30),
     (", after: 2d", "", "invalid_timer", 32),
     ("rules: []", "rules: [{emit: {event: thing.counted}}]", "loop", 17),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("before", "after", "code", "line"), FAULTS)
