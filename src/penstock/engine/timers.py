@@ -32,7 +32,7 @@ def settle_timers(context: Context, now: datetime) -> tuple[list[Event], list[Ca
             if subject.status in timer.statuses:
                 due_at = due_of(timer, subject, now)
                 if due_at is not None:
-                    begun.append(_event(context, subject, timer, due_at))
+                    begun.append(timer_event(context, subject, timer, due_at))
     return begun, ended
 
 
@@ -62,7 +62,8 @@ def due_of(timer: Timer, subject: Any, now: datetime) -> datetime | None:
     return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)) + timer.after
 
 
-def _event(context: Context, subject: Any, timer: Timer, due_at: datetime) -> Event:
+def timer_event(context: Context, subject: Any, timer: Timer, due_at: datetime) -> Event:
+    """Return the event that a timer sends at its instant."""
     root = context.root
     return Event(
         root.kind,

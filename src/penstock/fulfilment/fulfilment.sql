@@ -12,9 +12,11 @@ FROM fulfilment_line WHERE fulfilment_id = ANY(%s::uuid[]) ORDER BY fulfilment_i
 
 -- name: update_fulfilments
 -- Writes the status of fulfilments under their root's lock. Index: fulfilment_pkey.
-UPDATE fulfilment f SET status = u.status, released_at = u.released_at
-FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) AS u (id, status, released_at)
-WHERE f.id = u.id AND f.status <> u.status
+UPDATE fulfilment f
+SET status = u.status, released_at = u.released_at, workflow_id = u.workflow_id
+FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::int[])
+     AS u (id, status, released_at, workflow_id)
+WHERE f.id = u.id AND (f.status, f.workflow_id) IS DISTINCT FROM (u.status, u.workflow_id)
 
 -- name: update_lines
 -- Writes quantities of fulfilment lines that shrank. Index: fulfilment_line_pkey.

@@ -31,7 +31,9 @@ async def write_fulfilments(tx: Tx, fulfilments: Sequence[Fulfilment]) -> None:
         return
     ids = uuid_array(f.id for f in old)
     statuses = [f.status for f in old]
-    await tx.execute(SQL.update_fulfilments, (ids, statuses, [f.released_at for f in old]))
+    released = [f.released_at for f in old]
+    versions = [f.workflow_id for f in old]
+    await tx.execute(SQL.update_fulfilments, (ids, statuses, released, versions))
     await _write_lines(tx, [(f, n) for f in old for n in f.lines])
 
 

@@ -75,9 +75,10 @@ WHERE o.id = u.id
 
 -- name: update_choices
 -- Writes the rolled-up status of choices, and that of their workflow. Index: choice_pkey.
-UPDATE choice c SET status = u.status, state = u.state
-FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS u (id, status, state)
-WHERE c.id = u.id AND (c.status, c.state) IS DISTINCT FROM (u.status, u.state)
+UPDATE choice c SET status = u.status, state = u.state, workflow_id = u.workflow_id
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::int[]) AS u (id, status, state, workflow_id)
+WHERE c.id = u.id
+  AND (c.status, c.state, c.workflow_id) IS DISTINCT FROM (u.status, u.state, u.workflow_id)
 
 -- name: update_lines
 -- Writes counters and status of lines. Index: order_line_pkey.

@@ -119,7 +119,8 @@ async def _update(tx: Tx, orders: Sequence[Order], now: datetime) -> None:
     choice_ids = uuid_array(choice.id for choice in choices)
     progress = [choice.progress for choice in choices]
     states = [choice.status or None for choice in choices]
-    await tx.execute(SQL.update_choices, (choice_ids, progress, states))
+    versions = [choice.workflow_id for choice in choices]
+    await tx.execute(SQL.update_choices, (choice_ids, progress, states, versions))
     lines = [line for order in orders for line in order.lines()]
     await tx.execute(
         SQL.update_lines,
