@@ -120,7 +120,7 @@ def test_a_channels_own_workflow_beats_those_above_and_a_types_own_beats_any() -
         compiled(3, "sample"),
         compiled(4, "*"),
     )
-    active = {
+    active: dict[tuple[str, str, int | None], Workflow] = {
         ("order", "sample", None): account,
         ("order", "*", None): any_type,
         ("order", "sample", 7): brand,
