@@ -69,6 +69,9 @@ def workflow(*rules: dict[str, Any]) -> str:
         rule: dict[str, Any] = {"name": status, "event": event, "statuses": ["asking"]}
         rule["rules"] = [{"transition": {"to": status}}]
         document["rulesets"].append(rule)
+    for event in ("parcel.told", "parcel.late"):
+        heard = {"name": event, "event": event, "statuses": [*statuses]}
+        document["rulesets"].append(heard | {"rules": [{"add_note": {"text": event}}]})
     scored = document["rulesets"][1]
     scored["if"] = "!has(event.payload.score) || event.payload.score < 80"
     disliked = {**scored, "name": "dislike", "rules": [{"transition": {"to": "bad"}}]}

@@ -22,7 +22,7 @@ def test_a_large_order_is_held_until_its_time_is_over() -> None:
 def test_a_smaller_order_or_one_of_a_trusted_tier_goes_on(total_minor: int, tier: str) -> None:
     context = try_rule(RULE, order_to_try(total_minor=total_minor, tier=tier))
     assert context.root.holds == []
-    assert context.to_post == []
+    assert not context.to_post
 
 
 def test_each_order_of_a_batch_is_judged_by_itself() -> None:
