@@ -151,7 +151,7 @@ def assert_each_of_one_version(lent: Shop) -> None:
     mixed = (
         "SELECT o.ref, one->>'workflow' FROM trace t, json_array_elements(t.detail) AS one, "
         f"orders o {version} WHERE o.id = t.root_id AND one->>'entity' IS NULL "
-        "AND one->>'workflow' <> w.name || '@' || w.version"
+        "AND (one->>'workflow')::int <> w.id"
     )
     assert lent.sql(mixed) == []
     told = f"""

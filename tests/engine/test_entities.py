@@ -21,6 +21,7 @@ from penstock.errors import Refusal
 from penstock.network.model import SwitchInput
 from penstock.rules.subjects import tell_switches
 from penstock.rules.take import NewEntity, RootEvent
+from penstock.rules.timeline import timeline
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 PARCEL = """
@@ -164,8 +165,11 @@ def test_a_refusal_is_handled_by_the_workflow_that_says_how(lent: Shop) -> None:
             assert refused.code == "no_such_hold"
             handled = await tell(account, asked["id"], "order.hold_cleared", kind="fraud")
             assert handled["status"] == "held"
-            (trace,) = lent.sql("SELECT detail FROM trace WHERE event = 'order.hold_cleared'")
-            first, second = trace[0]
+            entries = await account.database.run(
+                account.schema, lambda tx: timeline(tx, asked["id"])
+            )
+            ran = [event for one in entries if one.what == "ran" for event in one.detail["events"]]
+            first, second = ran[-2:]
             assert first["not_met"] == ["clear a hold (refused: no_such_hold)"]
             assert (second["event"], second["to"]) == ("order.nothing_to_clear", "held")
 

@@ -76,7 +76,7 @@ def _add_event(tree: Any, event: dict[str, Any]) -> None:
         head.append(f"  at its {event['entity']} {event['entity_id'][:13]}…", "dim")
     if event["from"] != event["to"]:
         head.append(f"  {event['from']} → {event['to']}", "green")
-    head.append(f"  {event['workflow']}, with {event['batch']} at once", "dim")
+    head.append(f"  {event['workflow'] or 'no workflow'}, with {event['batch']} at once", "dim")
     branch = tree.add(head)
     for ruleset in event["rulesets"]:
         line = Text.assemble(("✓ ", "green"), ruleset["name"])

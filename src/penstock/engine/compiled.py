@@ -30,8 +30,9 @@ _EXPRESSION = get_args(Expression)[1]  # a parameter may be annotated with more 
 
 
 class Ruleset(msgspec.Struct, frozen=True, eq=False):
-    """A compiled ruleset. `asks` is true if any of its rules asks stock."""
+    """A compiled ruleset. `number` is its place in the document; `asks`: a rule asks stock."""
 
+    number: int
     name: str
     statuses: frozenset[str]
     condition: Condition | None
@@ -86,8 +87,8 @@ def compile_document(
     if len(set(names)) != len(names):
         raise Refusal("invalid_document", "Two statuses have the same name.")
     by_event: dict[str, list[Ruleset]] = {}
-    for ruleset in document.rulesets:
-        compiled = compile_ruleset(ruleset, document, vocabulary)
+    for number, ruleset in enumerate(document.rulesets):
+        compiled = compile_ruleset(ruleset, document, vocabulary, number)
         by_event.setdefault(ruleset.event, []).append(compiled)
     return Workflow(
         id=workflow_id,
@@ -105,14 +106,15 @@ def compile_document(
 
 
 def compile_ruleset(
-    ruleset: RulesetDocument, document: WorkflowDocument, vocabulary: Vocabulary
+    ruleset: RulesetDocument, document: WorkflowDocument, vocabulary: Vocabulary, number: int = 0
 ) -> Ruleset:
-    """Compile one ruleset; refuses as `compile_document` does."""
+    """Compile the document's ruleset of that number; refuses as `compile_document` does."""
     place = f"Ruleset {ruleset.name!r}"
     rules = tuple(
         compile_step(step, document, vocabulary, place, ruleset.when) for step in ruleset.rules
     )
     return Ruleset(
+        number=number,
         name=ruleset.name,
         statuses=_statuses(ruleset.statuses, document, place),
         condition=_condition(ruleset.when, document, vocabulary, place),

@@ -13,7 +13,7 @@ order bounds; CEL has no other loop.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
@@ -31,7 +31,11 @@ _CHAIN = re.compile(r"(?<![\w.])([A-Za-z_]\w*)((?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()
 _MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
 _HAS = re.compile(r"\bhas\s*\(\s*([\w.\s]+?)\s*\)")
 _INDEX = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\.\w+)*)\s*\[\s*['\"]")
+_NOTHING: Mapping[str, Any] = {}
 _ERRORS = (ValueError, TypeError, RuntimeError, LookupError, OverflowError)
+
+
+Groups = Sequence[tuple[str, tuple[str, ...]]]  # the fields that are read, by variable
 
 
 class Views(Protocol):
@@ -172,11 +176,12 @@ class Condition(Expression):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
+        self.groups = grouped(self.fields)
         self._verdicts: dict[Any, bool] = {}
 
     def holds(self, views: Views) -> bool:
         """Tell whether the condition holds; refuses with `condition_failed` what has no verdict."""
-        key = values_of(views, self.fields)
+        key = values_of(views, self.groups)
         try:
             known = self._verdicts.get(key)
         except TypeError:  # a list or mapping among the values: judged afresh
@@ -194,9 +199,19 @@ class Condition(Expression):
         return verdict
 
 
-def values_of(views: Views, fields: Sequence[tuple[str, str]]) -> tuple[Any, ...]:
+def grouped(fields: Iterable[tuple[str, str]]) -> Groups:
+    """Put the fields of each variable together, so that its view is asked for once."""
+    groups: dict[str, list[str]] = {}
+    for name, field in sorted(fields):
+        groups.setdefault(name, []).append(field)
+    return [(name, tuple(of_name)) for name, of_name in groups.items()]
+
+
+def values_of(views: Views, groups: Groups) -> tuple[Any, ...]:
     """Return the values of the fields and their types: 1 and true are equal, but not the same."""
-    values = [views[name].get(field) if name in views else None for name, field in fields]
+    values: list[Any] = []
+    for name, fields in groups:
+        values += map(views[name].get if name in views else _NOTHING.get, fields)
     return (*values, *map(type, values))
 
 

@@ -260,7 +260,9 @@ class Context:
             self.origin = event
         self.views.forget()
         self.workflow = NO_WORKFLOW
-        subject = self._find(event)
+        root = self.root
+        is_root = event.entity_id == root.id and event.entity == root.kind
+        subject = root if is_root else self._find(event)
         if subject is not None:
             self.entity = subject
             if subject.workflow_id is not None:
@@ -275,7 +277,7 @@ class Context:
 
     def _find(self, event: Event) -> Any:
         root = self.root
-        for subject in (root, *root.subjects()) if event.entity_id != root.id else (root,):
+        for subject in root.subjects():
             if subject.id == event.entity_id and subject.kind == event.entity:
                 return subject
         message = f"This {root.kind} has no {event.entity} {event.entity_id}."

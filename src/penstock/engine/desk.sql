@@ -1,3 +1,6 @@
+-- name: documents_of_workflows
+SELECT id, document FROM workflow WHERE id = ANY(%s)
+
 -- name: traces_of_root
 -- What ran for a root, oldest first. Index: trace_root.
 SELECT recorded_at, pass_id, detail FROM trace WHERE root_id = %s ORDER BY recorded_at, pass_id

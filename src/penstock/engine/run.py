@@ -18,10 +18,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from penstock.engine.compiled import Ruleset, Workflow
-from penstock.engine.condition import values_of
+from penstock.engine.condition import Groups, grouped, values_of
 from penstock.engine.context import MAX_DEPTH, MAX_EVENTS, Context
 from penstock.engine.inbox import Event
-from penstock.engine.traces import Ran, shared_part, trace_part
+from penstock.engine.traces import NotMet, Ran, shared_part, trace_part
 from penstock.errors import Refusal, invariant
 from penstock.passes import Pass
 
@@ -106,11 +106,12 @@ class Case(NamedTuple):
     """
 
     rulesets: Sequence[Ruleset]
-    fields: Sequence[tuple[str, str]]
+    fields: Groups
+    handles_refusals: bool
     matched: dict[tuple[Any, ...], Match]
 
 
-Match = tuple[list[Ruleset], list[str]]  # those that matched, and the names of those passed over
+Match = tuple[list[Ruleset], list[NotMet]]  # those that matched, and those passed over
 Cases = dict[tuple[int, str, str], Case]
 
 
@@ -119,7 +120,7 @@ class Group(NamedTuple):
 
     event: str
     matched: tuple[Ruleset, ...]
-    not_met: tuple[str, ...]
+    not_met: tuple[NotMet, ...]
     contexts: list[Context]
 
 
@@ -176,7 +177,7 @@ def _defer(context: Context, event: Event) -> None:
 
 
 def _match(context: Context, event: Event, cases: Cases) -> Match:
-    """Return the rulesets that an event matches, and the names of those that were passed over.
+    """Return the rulesets that an event matches, and the numbers of those that were passed over.
 
     An event that no ruleset names in this status is unhandled.
     """
@@ -197,14 +198,15 @@ def _match(context: Context, event: Event, cases: Cases) -> Match:
     except Refusal as refusal:
         context.fail(refusal)
         return [], []
-    if any(ruleset.on_refusal for ruleset in matched):
+    if case.handles_refusals:
         matched, not_met = _without_refused(context, matched, not_met)
     if not matched and not context.emitted:
         if not_met:
             context.passed_over = (*context.passed_over, event)
         else:
             context.unhandled = (*context.unhandled, event)
-    _take_emitted(context)
+    if context.emitted:
+        _take_emitted(context)
     return matched, not_met
 
 
@@ -212,7 +214,8 @@ def _case_of(workflow: Workflow, event: str, status: str) -> Case:
     rulesets = [one for one in workflow.rulesets.get(event, ()) if status in one.statuses]
     conditions = [ruleset.condition for ruleset in rulesets if ruleset.condition is not None]
     fields = {field for condition in conditions for field in condition.fields}
-    return Case(rulesets, sorted(fields), {} if conditions else {(): (rulesets, [])})
+    handles = any(ruleset.on_refusal for ruleset in rulesets)
+    return Case(rulesets, grouped(fields), handles, {} if conditions else {(): (rulesets, [])})
 
 
 def _matching(case: Case, context: Context) -> Match:
@@ -229,16 +232,16 @@ def _matching(case: Case, context: Context) -> Match:
 
 def _judged(case: Case, context: Context) -> Match:
     matched: list[Ruleset] = []
-    not_met: list[str] = []
+    not_met: list[NotMet] = []
     for ruleset in case.rulesets:
         if ruleset.condition is None or ruleset.condition.holds(context.views):
             matched.append(ruleset)
         else:
-            not_met.append(ruleset.name)
+            not_met.append(ruleset.number)
     return matched, not_met
 
 
-def _without_refused(context: Context, matched: list[Ruleset], not_met: list[str]) -> Match:
+def _without_refused(context: Context, matched: list[Ruleset], not_met: list[NotMet]) -> Match:
     """Take out the rulesets that were refused in an earlier run, emitting their `on_refusal`."""
     kept: list[Ruleset] = []
     passed_over = list(not_met)
@@ -247,7 +250,7 @@ def _without_refused(context: Context, matched: list[Ruleset], not_met: list[str
         if refusal is None:
             kept.append(ruleset)
         else:
-            passed_over.append(f"{ruleset.name} (refused: {refusal.code})")
+            passed_over.append((ruleset.number, refusal.code))
     return kept, passed_over
 
 
@@ -266,9 +269,8 @@ def _refused_before(context: Context, ruleset: Ruleset) -> Refusal | None:
 
 def _take_emitted(context: Context) -> None:
     """Queue what was emitted, in its order, before everything that waited."""
-    if context.emitted:
-        context.queue.extendleft(reversed(context.emitted))
-        context.emitted.clear()
+    context.queue.extendleft(reversed(context.emitted))
+    context.emitted.clear()
 
 
 async def _run_group(tx: Pass, group: Group) -> None:
@@ -295,7 +297,8 @@ async def _run_group(tx: Pass, group: Group) -> None:
     )
     for context, entity, mark in zip(contexts, entities, marks, strict=True):
         context.fragments.append(shared + trace_part(context, entity, *mark))
-        _take_emitted(context)
+        if context.emitted:
+            _take_emitted(context)
         context.is_busy = False
 
 

@@ -2,6 +2,8 @@
 
 Owns table `trace`'s write side. One row per root and pass holds the events of all its waves, as
 JSON. What a batch shares (rulesets, rules, durations) is encoded once per batch, not per entity.
+Rulesets stand in it by their number in the workflow's version, which never changes: names and
+conditions are put in on reading (`expand`), so that an order's trace is a third of the size.
 """
 
 from __future__ import annotations
@@ -14,10 +16,14 @@ import msgspec
 from penstock.db import copy_text
 from penstock.engine.compiled import Ruleset, Workflow
 from penstock.engine.context import Context
+from penstock.engine.document import RulesetDocument, WorkflowDocument, step_of
 from penstock.passes import Pass
 
 _COLUMNS = "pass_id, root_id, event, detail"
 _encode = msgspec.json.Encoder().encode
+
+
+NotMet = int | tuple[int, str]  # a ruleset's number; with the code of the refusal, if one came
 
 
 class Ran(NamedTuple):
@@ -31,29 +37,23 @@ def shared_part(
     workflow: Workflow,
     event: str,
     status: str,
-    not_met: Sequence[str],
+    not_met: Sequence[NotMet],
     ran: Sequence[Ran],
     batch: int,
 ) -> str:
     """Encode what a batch shares, as the beginning of a JSON object left open for the rest."""
     shared: dict[str, Any] = {
         "event": event,
-        "workflow": f"{workflow.name}@{workflow.version}",
+        "workflow": workflow.id,
         "batch": batch,
         "from": status,
-        "rulesets": [_ruleset_part(one) for one in ran],
+        "rulesets": [
+            (one.ruleset.number, *(round(seconds * 1e6) for _, seconds in one.rules)) for one in ran
+        ],
     }
     if not_met:
         shared["not_met"] = not_met
     return _encode(shared).decode()[:-1]
-
-
-def _ruleset_part(ran: Ran) -> dict[str, Any]:
-    rules = [{"rule": name, "us": round(seconds * 1e6)} for name, seconds in ran.rules]
-    part: dict[str, Any] = {"name": ran.ruleset.name}
-    if ran.ruleset.condition is not None:
-        part["if"] = ran.ruleset.condition.text
-    return part | {"rules": rules}
 
 
 def trace_part(context: Context, entity: Any, changes: int, posts: int) -> str:
@@ -75,6 +75,36 @@ def trace_part(context: Context, entity: Any, changes: int, posts: int) -> str:
 
 def _names(things: Sequence[Any]) -> str:
     return '["' + '","'.join(thing.name for thing in things) + '"]'
+
+
+def expand(event: dict[str, Any], document: WorkflowDocument | None) -> dict[str, Any]:
+    """Return an event of a trace with the names and conditions that its numbers stand for.
+
+    `document` is the version that `event["workflow"]` is the id of; None: it met no workflow.
+    """
+    if document is None:
+        return event | {"workflow": None}
+    rulesets = [_ruleset_part(document.rulesets[one[0]], one[1:]) for one in event["rulesets"]]
+    full = event | {"workflow": f"{document.name}@{document.version}", "rulesets": rulesets}
+    if "not_met" in event:
+        full["not_met"] = [_not_met(document, one) for one in event["not_met"]]
+    return full
+
+
+def _ruleset_part(ruleset: RulesetDocument, durations: Sequence[int]) -> dict[str, Any]:
+    names = [step_of(step)[0] for step in ruleset.rules]
+    rules = [{"rule": name, "us": us} for name, us in zip(names, durations, strict=False)]
+    part: dict[str, Any] = {"name": ruleset.name}
+    if ruleset.when is not None:
+        part["if"] = ruleset.when
+    return part | {"rules": rules}
+
+
+def _not_met(document: WorkflowDocument, one: int | list[Any]) -> str:
+    if isinstance(one, int):
+        return document.rulesets[one].name
+    number, code = one
+    return f"{document.rulesets[number].name} (refused: {code})"
 
 
 async def write_traces(tx: Pass, contexts: Sequence[Context]) -> None:

@@ -1,6 +1,6 @@
 """The timeline of a root: what ran, what failed, what people did, and what is still to come.
 
-A view: seven statements for one root, whatever it has been through. The CLI and the API show it.
+A view: eight statements for one root, whatever it has been through. The CLI and the API show it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from penstock.db import Queries, Tx
+from penstock.engine.document import WorkflowDocument
+from penstock.engine.traces import expand
 
 SQL = Queries("penstock.engine", "desk.sql")
 
@@ -25,10 +27,7 @@ class Entry(msgspec.Struct):
 
 async def timeline(tx: Tx, root_id: str) -> list[Entry]:
     """Return everything that is kept about a root, oldest first; what is to come stands last."""
-    entries = [
-        Entry(at, "ran", {"pass_id": pass_id, "events": events})
-        for at, pass_id, events in await tx.fetch(SQL.traces_of_root, (root_id,))
-    ]
+    entries = await _what_ran(tx, root_id)
     kinds = (
         (SQL.dead_letters_of_root, "dead_letter",
          ("id", "entity", "entity_id", "event", "error", "resolved_at", "resolution")),
@@ -43,6 +42,19 @@ async def timeline(tx: Tx, root_id: str) -> list[Entry]:
         for at, *values in await tx.fetch(query, (root_id,)):
             entries.append(Entry(at, what, dict(zip(names, values, strict=True))))
     return sorted(entries, key=lambda one: (one.what == "waiting", one.at))
+
+
+async def _what_ran(tx: Tx, root_id: str) -> list[Entry]:
+    rows = await tx.fetch(SQL.traces_of_root, (root_id,))
+    ids = sorted({event["workflow"] for _, _, events in rows for event in events})
+    found = await tx.fetch(SQL.documents_of_workflows, (ids,))
+    documents = {key: msgspec.convert(stored, WorkflowDocument) for key, stored in found}
+    return [
+        Entry(at, "ran", {"pass_id": pass_id, "events": [
+            expand(event, documents.get(event["workflow"])) for event in events
+        ]})
+        for at, pass_id, events in rows
+    ]  # fmt: skip
 
 
 async def prune_traces(tx: Tx, before: datetime) -> int:
