@@ -93,7 +93,7 @@ def _document(kind: str, rulesets: int) -> str:
     ]
     statuses = [
         {"name": name, "phase": "life", "category": category, "meaning": "A step."}
-        for name, category in zip(STATUSES, ("open", "open", "open", "done"), strict=True)
+        for name, category in zip(STATUSES, ("waiting", "waiting", "waiting", "done"), strict=True)
     ]
     document = {
         "name": kind,
@@ -242,16 +242,10 @@ async def _trace_us(bench: Bench, count: int) -> float:
     detail: list[dict[str, Any]] = [
         {
             "event": STEPS[0],
-            "workflow": "thing@1",
+            "workflow": 1,
             "batch": 500,
             "from": STATUSES[0],
-            "rulesets": [
-                {
-                    "name": "step 0",
-                    "if": "thing.type == 'default'",
-                    "rules": [{"rule": "transition", "us": 12}],
-                }
-            ],
+            "rulesets": [[0, 12]],
             "to": STATUSES[1],
             "changes": [f"thing.{STATUSES[1]}"],
         }

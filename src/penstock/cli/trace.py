@@ -47,10 +47,11 @@ def trace(
     if as_json:
         print_json({"entries": msgspec.to_builtins(entries)})
     else:
-        draw(_tree(title, entries))
+        draw(tree_of(title, entries))
 
 
-def _tree(title: str, entries: list[Entry]) -> Tree:
+def tree_of(title: str, entries: list[Entry]) -> Tree:
+    """Return what happened as a tree to be drawn."""
     from rich.text import Text
     from rich.tree import Tree
 

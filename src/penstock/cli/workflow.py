@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli import migrate_workflow, workflow_tools
+from penstock.cli import migrate_workflow, scenario, workflow_tools
 from penstock.cli.options import AccountName, AsJson
 from penstock.cli.output import draw_table, print_json, say
 from penstock.cli.session import read_settings, run_in_transaction
@@ -210,5 +210,6 @@ def _read(file: Path) -> str:
         raise Refusal("file_unreadable", f"{file} cannot be read: {reason}.") from error
 
 
+commands.command("test")(scenario.play_files)
 workflow_tools.add_to(commands)
 migrate_workflow.add_to(commands)

@@ -15,7 +15,7 @@ import random
 import traceback
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -156,7 +156,7 @@ class Runner:
         else:
             result = await self._call(job)
         self._heard(job.peer, is_silent=isinstance(result, Failure) and result.is_silent)
-        outcome = self._judge(job, result)
+        outcome = judge(job, result, self._knowledge.clock.now())
         _log.info("job attempted", id=job.id, kind=job.kind, peer=job.peer, status=outcome.status,
                   attempt=job.attempts, error=outcome.error)  # fmt: skip
         return outcome
@@ -185,24 +185,25 @@ class Runner:
                        file=place.filename, line=place.lineno)  # fmt: skip
             return Failure(f"connector_failed: {type(error).__name__}")
 
-    def _judge(self, job: Claimed, result: Answer | Failure) -> Outcome:
-        now = self._knowledge.clock.now()
-        if isinstance(result, Answer):
-            try:
-                payload = answer_payload(job.answer_fields, result)
-            except Refusal as refusal:
-                text = f"answer_not_understood: {refusal.message}"
-                result = Failure(text, result.status, is_final=True)
-            else:
-                event = job.event(job.answer_event, payload) if job.answer_event else None
-                return Outcome(job, "done", now, event=event)
-        chance = random.random()  # noqa: S311 (jitter)
-        wait = wait_after(job.retry, job.attempts, chance, result.retry_after_s)
-        if wait is not None and not result.is_final:
-            return Outcome(job, "due", now + wait, result.error)
-        payload = {"error": result.error, "status": result.status, "attempts": job.attempts}
-        event = job.event(job.failed_event, payload) if job.failed_event else None
-        return Outcome(job, "failed", now, result.error, event)
+
+def judge(job: Claimed, result: Answer | Failure, now: datetime) -> Outcome:
+    """Return what an attempt came to: done or failed, with the event that tells, or due again."""
+    if isinstance(result, Answer):
+        try:
+            payload = answer_payload(job.answer_fields, result)
+        except Refusal as refusal:
+            text = f"answer_not_understood: {refusal.message}"
+            result = Failure(text, result.status, is_final=True)
+        else:
+            event = job.event(job.answer_event, payload) if job.answer_event else None
+            return Outcome(job, "done", now, event=event)
+    chance = random.random()  # noqa: S311 (jitter)
+    wait = wait_after(job.retry, job.attempts, chance, result.retry_after_s)
+    if wait is not None and not result.is_final:
+        return Outcome(job, "due", now + wait, result.error)
+    payload = {"error": result.error, "status": result.status, "attempts": job.attempts}
+    event = job.event(job.failed_event, payload) if job.failed_event else None
+    return Outcome(job, "failed", now, result.error, event)
 
 
 def answer_payload(fields: Mapping[str, str], answer: Answer) -> dict[str, Any]:

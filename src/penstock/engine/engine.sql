@@ -185,6 +185,13 @@ FROM mine m WHERE j.id = m.id
 RETURNING j.id, j.kind, j.peer, j.root_kind, j.root_id, j.entity, j.entity_id, j.request,
     j.answer_event, j.answer_fields, j.failed_event, j.retry, j.attempts, j.due_at
 
+-- name: claim_job
+-- Takes one job that is due, or will be, under a lease. Index: job_pkey.
+UPDATE job j SET due_at = %s, attempts = j.attempts + 1
+WHERE j.id = %s AND j.status = 'due'
+RETURNING j.id, j.kind, j.peer, j.root_kind, j.root_id, j.entity, j.entity_id, j.request,
+    j.answer_event, j.answer_fields, j.failed_event, j.retry, j.attempts, j.due_at
+
 -- name: end_attempts
 -- Writes what came of attempts, but for those whose lease is another's by now. Index: job_pkey.
 UPDATE job j SET status = u.status, due_at = u.due_at, last_error = u.last_error,

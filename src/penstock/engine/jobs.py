@@ -135,6 +135,12 @@ async def claim_jobs(tx: Tx, room: Room, now: datetime, lease: datetime) -> list
     return [msgspec.convert(dict(zip(_CLAIMED, row, strict=True)), Claimed) for row in rows]
 
 
+async def claim_job(tx: Tx, job_id: str, lease: datetime) -> Claimed | None:
+    """Take one job under a lease, due or not yet; None if it is not waiting any more."""
+    row = await tx.fetch_one(SQL.claim_job, (lease, job_id))
+    return msgspec.convert(dict(zip(_CLAIMED, row, strict=True)), Claimed) if row else None
+
+
 _CLAIMED = tuple(field.name for field in msgspec.structs.fields(Claimed))
 
 
