@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,6 +12,7 @@ from penstock.api.exchange import Reply, Request
 from penstock.api.reading import read_json, refuse_nul
 from penstock.api.served import Served
 from penstock.db import Tx
+from penstock.engine.document import MAX_DOCUMENT_BYTES
 from penstock.engine.durations import parse_duration
 from penstock.engine.jobs import Decision
 from penstock.errors import Refusal
@@ -19,6 +20,7 @@ from penstock.ids import parse_id
 from penstock.passes import Pass
 from penstock.rules import desk
 from penstock.rules.finding import Named, find_entity, read_root
+from penstock.rules.run_once import Run, run_once
 from penstock.rules.timeline import Entry, timeline
 
 MAX_IDS = 1_000
@@ -43,7 +45,20 @@ class MoveInput(msgspec.Struct, forbid_unknown_fields=True):
     reason: Text
 
 
+class RunInput(msgspec.Struct, forbid_unknown_fields=True):
+    """Which document (YAML or JSON, as text) to run once, for whom, by whom, and why."""
+
+    document: Annotated[str, msgspec.Meta(max_length=MAX_DOCUMENT_BYTES)]
+    entity: Named
+    event: Text
+    by: Text
+    reason: Text
+    payload: dict[str, Any] = {}
+    dry_run: bool = False
+
+
 _remedy = msgspec.json.Decoder(RemedyInput)
+_run = msgspec.json.Decoder(RunInput)
 _move = msgspec.json.Decoder(MoveInput)
 
 
@@ -114,3 +129,12 @@ async def post_move(served: Served, request: Request) -> Reply:
 
     await knowledge.run_pass("desk", work)
     return Reply(HTTPStatus.OK, _encode({"moved": True}))
+
+
+async def post_run(served: Served, request: Request) -> Reply:
+    """Run a document once; answers with what it did. Refuses as `rules.run_once.run_once`."""
+    refuse_nul(request.body)
+    asked = read_json(_run, request.body)
+    decision = Decision(asked.by, asked.reason, served.knowledge.clock.now())
+    run = Run(asked.document, asked.entity, asked.event, decision, asked.payload, asked.dry_run)
+    return Reply(HTTPStatus.OK, _encode(await run_once(served.knowledge, run)))

@@ -179,7 +179,11 @@ def _of_desk(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
     async def move(request: Incoming) -> Outgoing:
         return await _done(request, lambda r: desk.post_move(served(), r))
 
-    return [trace_order, trace_entity, stuck, retry, skip, move]
+    @post("/v1/runs")
+    async def run(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: desk.post_run(served(), r))
+
+    return [trace_order, trace_entity, stuck, retry, skip, move, run]
 
 
 def _of_health(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

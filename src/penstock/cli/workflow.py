@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli import migrate_workflow, scenario, workflow_tools
+from penstock.cli import migrate_workflow, run_workflow, scenario, workflow_tools
 from penstock.cli.options import AccountName, AsJson
 from penstock.cli.output import draw_table, print_json, say
 from penstock.cli.session import read_settings, run_in_transaction
@@ -211,5 +211,6 @@ def _read(file: Path) -> str:
 
 
 commands.command("test")(scenario.play_files)
+commands.command("run")(run_workflow.run_document)
 workflow_tools.add_to(commands)
 migrate_workflow.add_to(commands)

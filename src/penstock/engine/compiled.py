@@ -60,7 +60,11 @@ class Action(msgspec.Struct, frozen=True):
 
 
 class Workflow(msgspec.Struct, frozen=True, eq=False):
-    """A compiled workflow version: rulesets by event, in order."""
+    """A compiled workflow version: rulesets by event, in order.
+
+    `run` is the id of a document that was supplied for one event (`rules/run_once.py`); the
+    rulesets of that have negative numbers.
+    """
 
     id: int
     name: str
@@ -73,6 +77,7 @@ class Workflow(msgspec.Struct, frozen=True, eq=False):
     channel: str | None = None
     timers: Sequence[Timer] = ()
     actions: Sequence[Action] = ()
+    run: str | None = None
 
 
 def compile_document(

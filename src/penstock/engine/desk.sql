@@ -1,6 +1,15 @@
 -- name: documents_of_workflows
 SELECT id, document FROM workflow WHERE id = ANY(%s)
 
+-- name: documents_of_runs
+-- What was run once for a root. Index: workflow_run_root.
+SELECT id::text, document FROM workflow_run WHERE root_id = %s
+
+-- name: write_run
+-- Keeps a document that was run once.
+INSERT INTO workflow_run (id, root_id, entity, entity_id, event, document, by, reason, run_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+
 -- name: traces_of_root
 -- What ran for a root, oldest first. Index: trace_root.
 SELECT recorded_at, pass_id, detail FROM trace WHERE root_id = %s ORDER BY recorded_at, pass_id

@@ -8,7 +8,7 @@ conditions are put in on reading (`expand`), so that an order's trace is a third
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -53,6 +53,8 @@ def shared_part(
     }
     if not_met:
         shared["not_met"] = not_met
+    if workflow.run is not None:
+        shared["run"] = workflow.run
     return _encode(shared).decode()[:-1]
 
 
@@ -77,17 +79,34 @@ def _names(things: Sequence[Any]) -> str:
     return '["' + '","'.join(thing.name for thing in things) + '"]'
 
 
-def expand(event: dict[str, Any], document: WorkflowDocument | None) -> dict[str, Any]:
+Documents = Mapping[int | str, WorkflowDocument]
+
+
+def expand(event: dict[str, Any], documents: Documents) -> dict[str, Any]:
     """Return an event of a trace with the names and conditions that its numbers stand for.
 
-    `document` is the version that `event["workflow"]` is the id of; None: it met no workflow.
+    `documents` are versions by id, and documents that were run once by the id of the run. An event
+    that met no workflow has none.
     """
+    document = documents.get(event["workflow"])
     if document is None:
         return event | {"workflow": None}
-    rulesets = [_ruleset_part(document.rulesets[one[0]], one[1:]) for one in event["rulesets"]]
-    full = event | {"workflow": f"{document.name}@{document.version}", "rulesets": rulesets}
+    supplied = documents.get(event.get("run", ""))
+
+    def ruleset(number: int) -> RulesetDocument:
+        if number >= 0 or supplied is None:
+            return document.rulesets[number]
+        return supplied.rulesets[-number - 1]
+
+    full = event | {"workflow": f"{document.name}@{document.version}"}
+    full["rulesets"] = [_ruleset_part(ruleset(one[0]), one[1:]) for one in event["rulesets"]]
     if "not_met" in event:
-        full["not_met"] = [_not_met(document, one) for one in event["not_met"]]
+        full["not_met"] = [
+            ruleset(one).name
+            if isinstance(one, int)
+            else f"{ruleset(one[0]).name} (refused: {one[1]})"
+            for one in event["not_met"]
+        ]
     return full
 
 
@@ -98,13 +117,6 @@ def _ruleset_part(ruleset: RulesetDocument, durations: Sequence[int]) -> dict[st
     if ruleset.when is not None:
         part["if"] = ruleset.when
     return part | {"rules": rules}
-
-
-def _not_met(document: WorkflowDocument, one: int | list[Any]) -> str:
-    if isinstance(one, int):
-        return document.rulesets[one].name
-    number, code = one
-    return f"{document.rulesets[number].name} (refused: {code})"
 
 
 async def write_traces(tx: Pass, contexts: Sequence[Context]) -> None:

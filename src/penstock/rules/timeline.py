@@ -48,13 +48,13 @@ async def _what_ran(tx: Tx, root_id: str) -> list[Entry]:
     rows = await tx.fetch(SQL.traces_of_root, (root_id,))
     ids = sorted({event["workflow"] for _, _, events in rows for event in events})
     found = await tx.fetch(SQL.documents_of_workflows, (ids,))
+    if any("run" in event for _, _, events in rows for event in events):
+        found += await tx.fetch(SQL.documents_of_runs, (root_id,))
     documents = {key: msgspec.convert(stored, WorkflowDocument) for key, stored in found}
     return [
-        Entry(at, "ran", {"pass_id": pass_id, "events": [
-            expand(event, documents.get(event["workflow"])) for event in events
-        ]})
+        Entry(at, "ran", {"pass_id": pass_id, "events": [expand(one, documents) for one in events]})
         for at, pass_id, events in rows
-    ]  # fmt: skip
+    ]
 
 
 async def prune_traces(tx: Tx, before: datetime) -> int:
