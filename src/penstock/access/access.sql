@@ -52,3 +52,30 @@ UPDATE revision SET value = value + 1 WHERE name = 'channel'
 -- name: settings
 -- Every setting of the account.
 SELECT name, value FROM setting ORDER BY name
+
+-- name: settings_in_full
+-- Every setting of the account, with what packs gave.
+SELECT name, value, pack, given FROM setting ORDER BY name
+
+-- name: set_settings
+-- Sets settings; what a pack gave is kept beside. Index: setting_pkey.
+INSERT INTO setting (name, value)
+SELECT * FROM unnest(%s::text[], %s::jsonb[]) AS u (name, value) ORDER BY name
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+
+-- name: give_settings
+-- Sets settings as a pack gives them. Index: setting_pkey.
+INSERT INTO setting (name, value, pack, given)
+SELECT u.name, u.value, p.pack, u.value
+FROM (SELECT %s::text) AS p (pack), unnest(%s::text[], %s::jsonb[]) AS u (name, value)
+ORDER BY u.name
+ON CONFLICT (name) DO UPDATE
+SET value = excluded.value, pack = excluded.pack, given = excluded.given
+
+-- name: unset_settings
+-- Takes settings out. Index: setting_pkey.
+DELETE FROM setting WHERE name = ANY(%s::text[]) RETURNING name
+
+-- name: leave_settings
+-- Makes settings the account's own. Index: setting_pkey.
+UPDATE setting SET pack = NULL, given = NULL WHERE name = ANY(%s::text[])

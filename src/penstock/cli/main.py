@@ -16,7 +16,9 @@ from penstock.cli import (
     entity,
     job,
     order,
+    pack,
     rules,
+    setting,
     stuck,
     switch,
     trace,
@@ -75,6 +77,8 @@ app.add_typer(stuck.commands, name="stuck", rich_help_panel=CARE)
 app.add_typer(job.commands, name="job", rich_help_panel=CARE)
 app.add_typer(workflow.commands, name="workflow", rich_help_panel=DATA)
 app.add_typer(rules.commands, name="rules", rich_help_panel=DATA)
+app.add_typer(pack.commands, name="pack", rich_help_panel=DATA)
+app.add_typer(setting.commands, name="setting", rich_help_panel=DATA)
 app.add_typer(switch.location, name="location", rich_help_panel=DATA)
 app.add_typer(switch.network, name="network", rich_help_panel=DATA)
 app.add_typer(account.commands, name="account", rich_help_panel=CARE)

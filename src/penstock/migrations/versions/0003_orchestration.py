@@ -15,7 +15,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Run `0002_orchestration.sql`."""
+    """Run `0003_orchestration.sql`."""
     statements = Path(__file__).with_suffix(".sql").read_text("utf-8")
     driver = op.get_bind().connection.driver_connection
     invariant(driver is not None, "alembic has no connection")
