@@ -1,4 +1,5 @@
 -- name: documents_of_workflows
+-- What versions hold, for traces that name them by id. Index: workflow_pkey.
 SELECT id, document FROM workflow WHERE id = ANY(%s)
 
 -- name: documents_of_runs

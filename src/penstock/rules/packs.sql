@@ -7,7 +7,7 @@ SELECT value FROM revision WHERE name = 'workflow' FOR NO KEY UPDATE
 SELECT name, version FROM pack ORDER BY name
 
 -- name: version_of_pack
--- Index: pack_pkey.
+-- Which version of a pack the account has. Index: pack_pkey.
 SELECT version FROM pack WHERE name = %s
 
 -- name: keep_pack
@@ -16,7 +16,7 @@ INSERT INTO pack (name, version, installed_at) VALUES (%s, %s, now())
 ON CONFLICT (name) DO UPDATE SET version = excluded.version, installed_at = excluded.installed_at
 
 -- name: forget_pack
--- Index: pack_pkey.
+-- Takes a pack out. Index: pack_pkey.
 DELETE FROM pack WHERE name = %s
 
 -- name: active_document
