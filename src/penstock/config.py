@@ -47,6 +47,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     worker_processes: int = 1
     pool_size: int = 8
     group_max_orders: int = 1000
+    smtp_url: str | None = None
+    mail_from: str | None = None
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +112,7 @@ def _read(setting: Setting, raw: str) -> object:
         return setting.read(raw)
     except ValueError:
         # The address may hold a password, so the refusal never repeats it.
-        shown = "" if setting.field == "database_url" else f" {raw!r}"
+        shown = "" if setting.field in {"database_url", "smtp_url"} else f" {raw!r}"
         sentence = f"{setting.variable} cannot be{shown}: it takes {setting.accepts}."
         raise Refusal("setting_unusable", sentence, variable=setting.variable) from None
 
@@ -230,5 +232,19 @@ SETTINGS: tuple[Setting, ...] = (
         accepts="a whole number from 1 to 1000",
         meaning="How many orders are taken in and decided in one transaction at most.",
         read=_whole_number(1, 1000),
+    ),
+    Setting(
+        field="smtp_url",
+        default="none",
+        accepts="an address that begins with `smtp://`, `smtps://` or `smtp+starttls://`",
+        meaning="The mail server that e-mails of workflows are handed to; user and password in it.",
+        read=_matching(r"(smtp|smtps|smtp\+starttls)://\S+"),
+    ),
+    Setting(
+        field="mail_from",
+        default="none",
+        accepts="an address such as `shop@example.com` or `The Shop <shop@example.com>`",
+        meaning="Whom e-mails come from.",
+        read=_matching(r"[^@\r\n]{1,200}@[^@\s]{1,200}"),
     ),
 )

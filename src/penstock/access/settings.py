@@ -78,7 +78,9 @@ async def leave_settings(tx: Tx, names: list[str]) -> None:
 def check_setting(name: str, value: Any) -> None:
     """Refuse with `invalid_setting` what cannot be a setting."""
     if not _NAME.fullmatch(name):
-        sentence = f"{name[:80]!r}: a setting's name is up to 100 of a-z, 0-9, _ and ., a letter first."
+        sentence = (
+            f"{name[:80]!r}: a setting's name is up to 100 of a-z, 0-9, _ and ., a letter first."
+        )
         raise Refusal("invalid_setting", sentence, field="name")
     body = _encode(value)
     if len(body) > MAX_VALUE_BYTES or b"\\u0000" in body:

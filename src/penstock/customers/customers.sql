@@ -1,6 +1,7 @@
 -- name: find_customers
 -- Ids, and what expressions may read, by ref. Index: customer_ref_unique.
-SELECT ref, id, tier, attributes FROM unnest(%s::text[]) AS u (ref) JOIN customer USING (ref)
+SELECT ref, id, tier, name, email, attributes
+FROM unnest(%s::text[]) AS u (ref) JOIN customer USING (ref)
 
 -- name: upsert_customers
 -- Makes or changes customers, with an id each for new ones; says which are new. Unchanged ones are
@@ -27,4 +28,4 @@ SELECT ref, is_new FROM changed
 
 -- name: customers_of_ids
 -- What expressions may read of customers. Index: customer_pkey.
-SELECT id, ref, tier, attributes FROM customer WHERE id = ANY(%s::uuid[])
+SELECT id, ref, tier, name, email, attributes FROM customer WHERE id = ANY(%s::uuid[])

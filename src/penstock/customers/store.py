@@ -17,7 +17,13 @@ class Customer(NamedTuple):
     view: dict[str, Any]
 
 
-NOBODY: dict[str, Any] = {"ref": "", "tier": "standard", "attributes": {}}
+NOBODY: dict[str, Any] = {
+    "ref": "",
+    "tier": "standard",
+    "name": "",
+    "email": "",
+    "attributes": {},
+}
 
 
 async def find_customers(tx: Tx, refs: Iterable[str]) -> dict[str, Customer]:
@@ -38,5 +44,13 @@ async def views_of_customers(tx: Tx, ids: Iterable[str]) -> dict[str, dict[str, 
     return {key: _view(ref, *rest) for key, ref, *rest in rows}
 
 
-def _view(ref: str, tier: str, attributes: dict[str, Any]) -> dict[str, Any]:
-    return {"ref": ref, "tier": tier, "attributes": attributes}
+def _view(
+    ref: str, tier: str, name: str | None, email: str | None, attributes: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "ref": ref,
+        "tier": tier,
+        "name": name or "",
+        "email": email or "",
+        "attributes": attributes,
+    }

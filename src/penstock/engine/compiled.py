@@ -24,9 +24,11 @@ from penstock.engine.document import (
 from penstock.engine.durations import parse_duration
 from penstock.engine.readable import Vocabulary
 from penstock.engine.rule import Rule, make_rule
+from penstock.engine.template import Template, places_of
 from penstock.errors import Refusal
 
-_EXPRESSION = get_args(Expression)[1]  # a parameter may be annotated with more beside it
+# A parameter may be annotated with more beside it.
+_EXPRESSION, _TEMPLATE = get_args(Expression)[1], get_args(Template)[1]
 
 
 class Ruleset(msgspec.Struct, frozen=True, eq=False):
@@ -153,19 +155,21 @@ def compile_step(
 
 
 def expressions_of(rule: Rule) -> list[str]:
-    """Return the texts of a rule's parameters that are expressions, those of mappings too."""
+    """Return the expressions in a rule's parameters, those of mappings and templates too."""
     found: list[str] = []
     for field in msgspec.structs.fields(type(rule)):
         value = getattr(rule, field.name)
-        if value is not None and _is_expression(field.type):
+        if value is not None and _is_marked(field.type, _EXPRESSION):
             found += value.values() if isinstance(value, dict) else [value]
+        elif value is not None and _is_marked(field.type, _TEMPLATE):
+            found += places_of(value)
     return found
 
 
-def _is_expression(annotation: Any) -> bool:
-    if _EXPRESSION in getattr(annotation, "__metadata__", ()):
+def _is_marked(annotation: Any, mark: Any) -> bool:
+    if mark in getattr(annotation, "__metadata__", ()):
         return True
-    return any(_is_expression(part) for part in getattr(annotation, "__args__", ()))
+    return any(_is_marked(part, mark) for part in getattr(annotation, "__args__", ()))
 
 
 def compile_timer(timer: TimerDocument, document: WorkflowDocument) -> Timer:

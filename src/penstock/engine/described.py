@@ -17,6 +17,7 @@ import yaml
 from penstock.engine.document import EventName, Expression, Name, Sentence, StatusName
 from penstock.engine.durations import Duration
 from penstock.engine.rule import OneRule, Outcomes, Rule, make_rule, rule_name
+from penstock.engine.template import Template
 from penstock.errors import Refusal
 
 MAX_LINE = 90
@@ -37,6 +38,7 @@ _NAMED = (
     (StatusName, "status"),
     (Sentence, "sentence"),
     (Duration, "duration"),
+    (Template, "text with {{ places }}"),
 )
 _OF_TYPES = [get_args(known)[1] for known, _ in _NAMED]
 _SAMPLES: Mapping[str, Any] = {
@@ -46,6 +48,7 @@ _SAMPLES: Mapping[str, Any] = {
     "status": "held",
     "sentence": "A sentence.",
     "duration": "30m",
+    "text with {{ places }}": "It is {{ order.ref }}.",
     "text": "text",
     "whole number": 1,
     "number": 1.0,

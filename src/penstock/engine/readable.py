@@ -42,10 +42,12 @@ class EventView(msgspec.Struct):
 
 
 class CustomerView(msgspec.Struct):
-    """What may be read of the customer; without one, `ref` is empty and `tier` is standard."""
+    """What may be read of the customer; without one all is empty, and `tier` is standard."""
 
     ref: str
     tier: str
+    name: str
+    email: str
     attributes: dict[str, Any]
 
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import msgspec
 
+from penstock.customers.store import NOBODY
 from penstock.engine.compiled import Workflow
 from penstock.engine.context import Context
 from penstock.engine.entities import Entity
@@ -51,7 +52,7 @@ def order_to_try(
         holds=[],
         fulfilments=[],
         reservations=[],
-        customer={"ref": "C-1", "tier": tier, "attributes": {}},
+        customer=NOBODY | {"ref": "C-1", "tier": tier},
         channel={"ref": "web", "settings": {}},
     )
 
