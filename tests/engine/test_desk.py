@@ -21,7 +21,8 @@ from penstock.passes import Pass
 from penstock.rules import desk
 from penstock.rules.desk import Limits, Stuck
 from penstock.rules.finding import Found
-from penstock.rules.timeline import Entry, prune_traces, timeline
+from penstock.rules.pruning import count_old, prune
+from penstock.rules.timeline import Entry, timeline
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
@@ -209,8 +210,42 @@ def test_old_traces_are_pruned_and_new_ones_stay(lent: Shop) -> None:
                      "(SELECT id FROM orders WHERE ref = 'a')")  # fmt: skip
             before = datetime.now(UTC) - timedelta(days=30)
             run = account.database.run
-            assert await run(account.schema, lambda tx: prune_traces(tx, before)) == 1
-            assert await run(account.schema, lambda tx: prune_traces(tx, before)) == 0
+            assert await run(account.schema, lambda tx: prune(tx, "traces", before)) == 1
+            assert await run(account.schema, lambda tx: prune(tx, "traces", before)) == 0
             assert lent.value("SELECT count(*) FROM trace") == 1
+
+    asyncio.run(story())
+
+
+def test_what_is_over_is_pruned_and_what_waits_for_a_person_stays(lent: Shop) -> None:
+    jobs = """
+        INSERT INTO job (id, kind, peer, root_kind, root_id, entity, entity_id, request,
+            answer_fields, retry, status, due_at, created_at, ended_at)
+        SELECT gen_random_uuid(), 'http', 'peer', 'parcel', gen_random_uuid(), 'parcel',
+            gen_random_uuid(), '{}', '{}', '{}', status, now(), now(),
+            now() - age * interval '1 day'
+        FROM unnest(ARRAY['done', 'skipped', 'failed', 'done']) WITH ORDINALITY AS s (status, n),
+             unnest(ARRAY[40, 1]) AS a (age)"""
+    letters = """
+        INSERT INTO {} (id, root_kind, root_id, entity, entity_id, name, payload, {}, resolved_at)
+        SELECT gen_random_uuid(), 'parcel', gen_random_uuid(), 'parcel', gen_random_uuid(), 'a.b',
+            '{{}}', {}, now() - interval '90 days', resolved
+        FROM unnest(ARRAY[now() - interval '40 days', now() - interval '1 day', NULL]) AS r (resolved)"""
+
+    async def story() -> None:
+        async with opened(lent) as account:
+            lent.sql(jobs)
+            lent.sql(letters.format("dead_letter", "error, traceback, died_at", "'e', 't'"))
+            lent.sql(letters.format("unhandled_event", "status, met_at", "'made'"))
+            before = account.knowledge.clock.now() - timedelta(days=30)
+            run = account.database.run
+            old = await run(account.schema, lambda tx: count_old(tx, before))
+            assert old == {"traces": 0, "jobs": 3, "dead letters": 1, "unhandled events": 1}
+            for kind, count in old.items():
+                for left in (count, 0):
+                    done = await run(account.schema, lambda tx, k=kind: prune(tx, k, before))
+                    assert done == left
+            assert lent.value("SELECT count(*) FROM job WHERE status = 'failed'") == 2
+            assert lent.value("SELECT count(*) FROM job") == 5
 
     asyncio.run(story())

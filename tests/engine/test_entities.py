@@ -16,6 +16,7 @@ from penstock.clock import ManualClock
 from penstock.db import Tx
 from penstock.engine.document import read_document
 from penstock.engine.entities import EntityInput
+from penstock.engine.inbox import Event, post
 from penstock.engine.workflows import load_workflows, put_workflow, shipped_document
 from penstock.errors import Refusal
 from penstock.network.model import SwitchInput
@@ -124,6 +125,36 @@ def test_a_timer_is_set_on_entering_and_gone_on_leaving(lent: Shop) -> None:
             assert timers(lent) == []
             await send(account, second, "parcel.opened")
             assert timers(lent) == [("overdue", NOON + timedelta(hours=5))]
+
+    asyncio.run(story())
+
+
+def test_a_timer_of_a_status_left_in_the_same_pass_does_not_run(lent: Shop) -> None:
+    async def story() -> None:
+        clock = ManualClock(NOON)
+        async with opened(lent, clock) as account:
+            await put(
+                account,
+                PARCEL.replace(
+                    "statuses: [packed]\n    rules: [{trans", "statuses: ['*']\n    rules: [{trans"
+                ),
+            )
+            first, second = await make(account, "p1"), await make(account, "p2")
+            for parcel, minutes in ((first, 119), (second, 121)):
+                fetched = Event("parcel", parcel["id"], "parcel", parcel["id"], "parcel.fetched")
+                fetched.due_at = NOON + timedelta(minutes=minutes)
+                await account.database.run(
+                    account.schema, lambda tx, one=fetched: post(tx, [one], NOON)
+                )
+            clock.advance_to(NOON + timedelta(hours=3))
+            await work(account)
+            names = "SELECT array_agg(v.name ORDER BY v.seq) FROM event v WHERE root_id = '{}'"
+            begun = ["parcel.created", "parcel.packed"]
+            assert lent.value(names.format(first["id"])) == [*begun, "parcel.gone"]
+            ended = [*begun, "parcel.late", "parcel.gone"]
+            assert lent.value(names.format(second["id"])) == ended
+            assert lent.value("SELECT count(*) FROM unhandled_event") == 0
+            assert lent.value("SELECT count(*) FROM inbox") == 0
 
     asyncio.run(story())
 

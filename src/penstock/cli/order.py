@@ -187,7 +187,8 @@ def _show(document: dict[str, Any], *, as_json: bool) -> None:
     say(f"Order {document['ref']} of {document['channel']}: {status}")
     say(f"  {document['id']}, placed {document['placed_at']}")
     lines = [line for choice in document["choices"] for line in choice["lines"]]
-    counters = ("qty", "qty_allocated", "qty_unsourced", "qty_shipped", "qty_cancelled")
+    others = ("qty_allocated", "qty_unsourced", "qty_shipped", "qty_cancelled")
+    counters = ("qty", *(name for name in others if any(line[name] for line in lines)))
     draw_table(
         ("line", "SKU", "status", *(name.removeprefix("qty_") for name in counters)),
         [

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from penstock.app import Account
-    from penstock.db import Tx
     from penstock.rules.timeline import Entry
 
 Ref = Annotated[str, typer.Argument(metavar="ID|REF", help="Which: its id, or its ref.")]
@@ -120,24 +119,28 @@ def _resolution(detail: dict[str, Any]) -> str:
     return f" ({detail['resolution']})" if detail["resolution"] else ""
 
 
-def prune(older_than: Age, dry_run: DryRun = False, account: AccountName = None) -> None:
-    """Take old traces out, ten thousand at a time; orders and their history stay."""
+def prune(
+    older_than: Age, dry_run: DryRun = False, account: AccountName = None, as_json: AsJson = False
+) -> None:
+    """Take out what is old and over: traces, jobs, and what was dealt with at the stuck desk.
+
+    Ten thousand at a time, so that nothing waits; orders, stock and their history stay.
+    """
     from penstock.engine.durations import parse_duration
-    from penstock.rules.timeline import count_old_traces, cutoff, prune_traces
+    from penstock.rules.pruning import KINDS, count_old
+    from penstock.rules.pruning import prune as take_out
 
-    before = cutoff(datetime.now(UTC), parse_duration(older_than))
+    before = datetime.now(UTC) - parse_duration(older_than)
     settings = read_settings(account=account)
-
-    async def count(tx: Tx) -> int:
-        return await count_old_traces(tx, before)
-
-    async def take_out(tx: Tx) -> int:
-        return await prune_traces(tx, before)
-
+    totals = dict.fromkeys(KINDS, 0)
     if dry_run:
-        say(f"{run_in_transaction(settings, count):,} traces are older than {older_than}.")
+        totals = run_in_transaction(settings, lambda tx: count_old(tx, before))
+    else:
+        for kind in KINDS:
+            while done := run_in_transaction(settings, lambda tx, k=kind: take_out(tx, k, before)):
+                totals[kind] += done
+    if as_json:
+        print_json({"dry_run": dry_run, **{k.replace(" ", "_"): n for k, n in totals.items()}})
         return
-    total = 0
-    while done := run_in_transaction(settings, take_out):
-        total += done
-    say(f"{total:,} traces older than {older_than} were taken out.")
+    counts = ", ".join(f"{total:,} {kind}" for kind, total in totals.items())
+    say(f"Older than {older_than}{' are' if dry_run else ', and taken out'}: {counts}.")

@@ -143,13 +143,3 @@ WHERE id = ANY(%s::uuid[]) AND resolved_at IS NULL RETURNING id, root_id
 INSERT INTO intervention (id, action, root_id, subject, by, reason, done_at)
 SELECT u.id, %s, u.root_id, u.subject::jsonb, %s, %s, %s
 FROM unnest(%s::uuid[], %s::uuid[], %s::text[]) AS u (id, root_id, subject)
-
--- name: prune_traces
--- Takes old traces out, so many at a time.
-DELETE FROM trace t USING (
-    SELECT tableoid, ctid FROM trace WHERE recorded_at < %s LIMIT 10000
-) AS old WHERE t.tableoid = old.tableoid AND t.ctid = old.ctid
-
--- name: count_old_traces
--- How many traces are older than an instant.
-SELECT count(*) FROM trace WHERE recorded_at < %s

@@ -152,6 +152,9 @@ def _groups(ready: Sequence[Context], cases: Cases, *, has_decided: bool) -> lis
     groups: dict[tuple[Any, ...], Group] = {}
     for context in ready:
         event = context.queue.popleft()
+        if event.timer is not None and _is_over(context, event):
+            context.decided_events.append(event)
+            continue
         matched, not_met = _match(context, event, cases)
         if context.refusal is not None:
             continue
@@ -166,6 +169,20 @@ def _groups(ready: Sequence[Context], cases: Cases, *, has_decided: bool) -> lis
             group = groups[key] = Group(event.name, tuple(matched), tuple(not_met), [])
         group.contexts.append(context)
     return list(groups.values())
+
+
+def _is_over(context: Context, event: Event) -> bool:
+    """Tell whether a due timer is of a status that its entity has left in this very pass.
+
+    The timer is taken back when the pass is written; its event was read before.
+    """
+    moved = context.moves.get(event.entity_id)
+    if moved is None:
+        return False
+    workflow = context.workflows.get(moved.subject.workflow_id or 0)
+    timers = workflow.timers if workflow is not None else ()
+    statuses = [timer.statuses for timer in timers if timer.name == event.timer]
+    return any(not {*moved.left, moved.subject.status} <= one for one in statuses)
 
 
 def _defer(context: Context, event: Event) -> None:

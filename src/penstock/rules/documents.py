@@ -54,7 +54,9 @@ def order_document(order: Order, knowledge: Knowledge) -> dict[str, Any]:
         "priority": order.priority,
         "placed_at": order.placed_at,
         "created_at": order.created_at,
-        "holds": [{"kind": h.kind, "reason": h.reason} for h in order.open_holds()],
+        "holds": [
+            {"kind": h.kind, "reason": h.reason, "until_at": h.until_at} for h in order.open_holds()
+        ],
         "choices": [_choice_document(choice) for choice in order.choices],
         "fulfilments": [
             fulfilment_document(fulfilment, line_refs, knowledge)

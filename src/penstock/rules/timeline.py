@@ -5,7 +5,7 @@ A view: eight statements for one root, whatever it has been through. The CLI and
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -55,20 +55,3 @@ async def _what_ran(tx: Tx, root_id: str) -> list[Entry]:
         Entry(at, "ran", {"pass_id": pass_id, "events": [expand(one, documents) for one in events]})
         for at, pass_id, events in rows
     ]
-
-
-async def prune_traces(tx: Tx, before: datetime) -> int:
-    """Take out up to 10,000 traces that are older; returns how many: 0 is the end."""
-    cursor = await tx.connection.execute(SQL.prune_traces, (before,))
-    return int(cursor.rowcount)
-
-
-async def count_old_traces(tx: Tx, before: datetime) -> int:
-    """Return how many traces are older than an instant."""
-    row = await tx.fetch_one(SQL.count_old_traces, (before,))
-    return int(row[0]) if row else 0
-
-
-def cutoff(now: datetime, age: timedelta) -> datetime:
-    """Return the instant before which things are older than an age."""
-    return now - age
