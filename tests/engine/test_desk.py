@@ -230,7 +230,8 @@ def test_what_is_over_is_pruned_and_what_waits_for_a_person_stays(lent: Shop) ->
         INSERT INTO {} (id, root_kind, root_id, entity, entity_id, name, payload, {}, resolved_at)
         SELECT gen_random_uuid(), 'parcel', gen_random_uuid(), 'parcel', gen_random_uuid(), 'a.b',
             '{{}}', {}, now() - interval '90 days', resolved
-        FROM unnest(ARRAY[now() - interval '40 days', now() - interval '1 day', NULL]) AS r (resolved)"""
+        FROM unnest(ARRAY[now() - interval '40 days', now() - interval '1 day', NULL])
+            AS r (resolved)"""
 
     async def story() -> None:
         async with opened(lent) as account:
