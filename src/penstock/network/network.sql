@@ -1,7 +1,7 @@
 -- name: locations
 -- Every location, in order of id. Index: location_pkey.
 SELECT id, ref, kind, latitude, longitude, time_zone, opening_hours, capabilities,
-       handling_cost_minor, handling_min, daily_capacity
+       handling_cost_minor, handling_min, daily_capacity, calendar
 FROM location ORDER BY id
 
 -- name: network_locations
@@ -62,20 +62,23 @@ WITH asked AS (
     FROM json_to_recordset(%s::json) AS u
         (ref text, kind text, name text, address jsonb, latitude double precision,
          longitude double precision, time_zone text, opening_hours jsonb, capabilities text[],
-         handling_cost_minor bigint, handling_min int, daily_capacity jsonb, attributes jsonb)
+         handling_cost_minor bigint, handling_min int, daily_capacity jsonb, attributes jsonb,
+         calendar jsonb)
     LEFT JOIN location AS l ON l.ref = u.ref
     WHERE l.id IS NULL
        OR (l.kind, l.name, l.address, l.latitude, l.longitude, l.time_zone, l.opening_hours,
-           l.capabilities, l.handling_cost_minor, l.handling_min, l.daily_capacity, l.attributes)
+           l.capabilities, l.handling_cost_minor, l.handling_min, l.daily_capacity, l.attributes,
+           l.calendar)
        IS DISTINCT FROM (u.kind, u.name, u.address, u.latitude, u.longitude, u.time_zone,
            u.opening_hours, u.capabilities, u.handling_cost_minor, u.handling_min,
-           u.daily_capacity, u.attributes)
+           u.daily_capacity, u.attributes, u.calendar)
 ), written AS (
     INSERT INTO location (id, ref, kind, name, address, latitude, longitude, time_zone,
-        opening_hours, capabilities, handling_cost_minor, handling_min, daily_capacity, attributes)
+        opening_hours, capabilities, handling_cost_minor, handling_min, daily_capacity, attributes,
+        calendar)
     SELECT coalesce(id, nextval('location_id_seq')), ref, kind, name, address, latitude, longitude,
         time_zone, opening_hours, capabilities, handling_cost_minor, handling_min, daily_capacity,
-        attributes
+        attributes, calendar
     FROM asked ORDER BY ref
     ON CONFLICT ON CONSTRAINT location_ref_unique DO UPDATE
     SET kind = excluded.kind, name = excluded.name, address = excluded.address,
@@ -83,7 +86,7 @@ WITH asked AS (
         time_zone = excluded.time_zone, opening_hours = excluded.opening_hours,
         capabilities = excluded.capabilities, handling_cost_minor = excluded.handling_cost_minor,
         handling_min = excluded.handling_min, daily_capacity = excluded.daily_capacity,
-        attributes = excluded.attributes
+        attributes = excluded.attributes, calendar = excluded.calendar
 )
 SELECT ref, is_new FROM asked
 

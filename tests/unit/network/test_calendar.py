@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.network.calendars import WEEKDAYS, working_day
+from penstock.network.calendar import working_day as working_day_of
+from penstock.network.hours import WEEKDAYS, CalendarInput, Hours, calendar_of
 
 LONDON = "Europe/London"
 SHOP = {
@@ -19,6 +20,10 @@ SHOP = {
 }
 NIGHTLY = {day: [("00:00", "02:00")] for day in WEEKDAYS}
 ALWAYS = {day: [("00:00", "24:00")] for day in WEEKDAYS}
+
+
+def working_day(hours: Hours, time_zone: str, at: datetime) -> date:
+    return working_day_of(calendar_of(hours, time_zone, CalendarInput(), "deliver"), at)
 
 
 def utc(text: str) -> datetime:
