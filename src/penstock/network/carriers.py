@@ -21,11 +21,13 @@ from penstock.network.calendar import working_minutes
 from penstock.network.hours import SERVICES, CalendarInput, calendar_of
 from penstock.network.lanes import (
     CarrierInput,
-    CarrierService,
+    Delivery,
     Lane,
     LaneInput,
     Origin,
     Place,
+    ServiceInput,
+    delivery_window,
     transit_days,
 )
 from penstock.network.model import check_time_zone
@@ -156,7 +158,7 @@ async def load_carriers(tx: Tx) -> Carriers:
     services = {
         (ref, one.ref): one
         for ref, document in await tx.fetch(SQL.carriers)
-        for one in msgspec.convert(document, list[CarrierService])
+        for one in msgspec.convert(document, list[ServiceInput])
     }
     lanes: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
     for carrier, service, origin, destination, days in await tx.fetch(SQL.lanes):
@@ -195,6 +197,41 @@ async def known_locations(tx: Tx, refs: Sequence[str]) -> dict[str, KnownLocatio
     }
 
 
+class WindowAsk(NamedTuple):
+    """What a delivery window is asked for: `point` is latitude and longitude of the destination."""
+
+    location: str
+    service: tuple[str, str]
+    to: Place
+    point: tuple[float, ...] | None
+    time_zone: str | None
+    decision: datetime
+    chance: float
+
+
+async def find_window(tx: Tx, ask: WindowAsk) -> tuple[Delivery | None, str, str]:
+    """Return the delivery window, and the time zones of the location and the destination.
+
+    Refusals: `unknown_location`, `unknown_carrier`, `no_lane`, `invalid_transit` (no time zone).
+    """
+    location = _known(await known_locations(tx, [ask.location]), ask.location)
+    time_zone = ask.time_zone or location.time_zone
+    check_time_zone(time_zone, "invalid_transit")
+    lane = lane_for(
+        await load_carriers(tx), ask.service, location.place, ask.to, _km(location, ask.point)
+    )
+    seen = (await load_handling(tx, "deliver")).get(location.id)
+    origin = location.origin("deliver", seen)
+    found = delivery_window(ask.decision, origin, lane, ask.chance, time_zone)
+    return found, location.time_zone, time_zone
+
+
+def _km(location: KnownLocation, point: Sequence[float] | None) -> float | None:
+    if point is None:
+        return None
+    return float(haversine_km(location.latitude, location.longitude, point[0], point[1]))
+
+
 # ── learning ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -229,10 +266,10 @@ def _transit(
     _check_instants(one.shipped_at, one.delivered_at, "delivered_at")
     if one.time_zone:
         check_time_zone(one.time_zone, "invalid_transit")
-    km = None
+    point = None
     if one.latitude is not None and one.longitude is not None:
-        km = float(haversine_km(location.latitude, location.longitude, one.latitude, one.longitude))
-    to = Place(one.country, one.postcode)
+        point = (one.latitude, one.longitude)
+    to, km = Place(one.country, one.postcode), _km(location, point)
     lane = lane_for(carriers, (one.carrier, one.service), location.place, to, km)
     shipped_on = one.shipped_at.astimezone(ZoneInfo(location.time_zone)).date()
     zone = ZoneInfo(one.time_zone or location.time_zone)

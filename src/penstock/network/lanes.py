@@ -42,7 +42,7 @@ class Band(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     days: int
 
 
-class CarrierService(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class ServiceInput(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What a carrier sells: when it collects (origin's time), when it delivers (destination's).
 
     `transit_days` by distance, where no lane says otherwise: delivery days after the day of
@@ -64,7 +64,7 @@ class CarrierInput(msgspec.Struct, forbid_unknown_fields=True):
     """A carrier and all its services."""
 
     ref: str
-    services: list[CarrierService]
+    services: list[ServiceInput]
     name: str = ""
 
 
@@ -77,9 +77,9 @@ class LaneInput(msgspec.Struct, forbid_unknown_fields=True):
 
     carrier: str
     service: str
-    days: int | None
     origin: str = ANY
     destination: str = ANY
+    days: int | None = None
 
 
 class Place(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from penstock.errors import Refusal
 from penstock.network.hours import WEEKDAYS, check_dates, is_clock, knows_holidays, spans_of
-from penstock.network.lanes import ANY, CarrierInput, CarrierService, Lane, LaneInput, Place, Terms
+from penstock.network.lanes import ANY, CarrierInput, Lane, LaneInput, Place, ServiceInput, Terms
 from penstock.network.spread import MAX_TRANSIT_DAYS, spread_of
 from penstock.records import check_ref
 
@@ -30,7 +30,7 @@ Seen = Mapping[tuple[str, str, str], Mapping[int, int]]
 class Carriers(NamedTuple):
     """Every carrier service, lane and histogram of an account, by carrier and service."""
 
-    services: Mapping[tuple[str, str], CarrierService]
+    services: Mapping[tuple[str, str], ServiceInput]
     lanes: Mapping[tuple[str, str], Mapping[tuple[str, str], int]]
     seen: Seen
 
@@ -98,7 +98,7 @@ def place_of(address: Mapping[str, Any], location: str = "") -> Place:
     return Place(str(country or ""), str(postcode or ""), location)
 
 
-def terms_of(service: CarrierService) -> Terms:
+def terms_of(service: ServiceInput) -> Terms:
     """Return a carrier service as dates need it."""
     window = spans_of([service.delivers_between])
     return Terms(
@@ -128,7 +128,7 @@ def check_carrier(carrier: CarrierInput) -> None:
         _check_service(service)
 
 
-def _check_service(service: CarrierService) -> None:
+def _check_service(service: ServiceInput) -> None:
     _check(any(service.collects.values()), "collects", "Say when it collects.")
     for day, times in service.collects.items():
         is_day = day in WEEKDAYS and len(times) <= MAX_COLLECTIONS
@@ -151,7 +151,7 @@ def _check_service(service: CarrierService) -> None:
     _check(not own, "dates", "On dates of its own a carrier neither collects nor delivers.")
 
 
-def _check_bands(service: CarrierService) -> None:
+def _check_bands(service: ServiceInput) -> None:
     bands = service.transit_days
     kms = [0.0, *(band.upto_km for band in bands)]
     ascend = all(b > a for a, b in itertools.pairwise(kms))

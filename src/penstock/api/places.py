@@ -1,0 +1,141 @@
+"""Locations over HTTP: found, read, put, and when they are open.
+
+Translates queries and bodies; what a search finds is `network/views.py`'s, what a location may be
+`network/model.py`'s. Nothing here is hot: each request is one transaction.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from penstock.api.exchange import Reply, Request
+from penstock.api.reading import does_not_fit, read_json, refuse_nul
+from penstock.api.served import Served
+from penstock.db import Tx
+from penstock.errors import Refusal
+from penstock.network.commands import upsert_locations
+from penstock.network.model import LocationInput
+from penstock.network.pickup_slots import free_slots
+from penstock.network.views import (
+    LocationSearch,
+    place_known,
+    read_location,
+    search_locations,
+    view_calendar,
+    view_slots,
+)
+from penstock.records import insist
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+_encode = msgspec.json.Encoder().encode
+_document: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
+
+
+class CalendarQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Which service, from which local date on (today), how many days."""
+
+    service: str = "deliver"
+    since: date | None = None
+    days: Annotated[int, msgspec.Meta(ge=1, le=366)] = 14
+
+
+class SlotsQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """The slots of which service, on which local date (today)."""
+
+    service: str = "collect"
+    on: date | None = None
+
+
+async def get_locations(served: Served, request: Request) -> Reply:
+    """Find locations; refuses with `invalid_query`."""
+    search = _query(request, LocationSearch)
+
+    async def work(tx: Tx) -> list[dict[str, Any]]:
+        return await search_locations(tx, search, served.knowledge.clock.now())
+
+    return _reply({"locations": await served.database.run(served.schema, work)})
+
+
+async def get_location(served: Served, ref: str) -> Reply:
+    """Read a location whole; refuses with `unknown_location`."""
+
+    async def work(tx: Tx) -> dict[str, Any]:
+        return await read_location(tx, ref)
+
+    return _reply(await served.database.run(served.schema, work))
+
+
+async def put_location(served: Served, ref: str, request: Request) -> Reply:
+    """Make or change a location: 201 or 200 with what it is now; refuses with `invalid_location`.
+
+    Fields that are not given get their defaults.
+    """
+    refuse_nul(request.body)
+    document = read_json(_document, request.body)
+    if document.setdefault("ref", ref) != ref:
+        sentence = f"ref: The path says {ref[:100]!r}: leave it out."
+        raise Refusal("invalid_location", sentence, field="ref")
+    try:
+        location = msgspec.convert(document, LocationInput)
+    except msgspec.ValidationError as error:
+        raise does_not_fit(error) from None
+
+    async def work(tx: Tx) -> tuple[bool, dict[str, Any]]:
+        results = await upsert_locations(tx, [location])
+        insist(results)
+        return results == ["created"], await read_location(tx, ref)
+
+    is_new, now = await served.database.run(served.schema, work)
+    return _reply(now, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+
+
+async def get_calendar(served: Served, ref: str, request: Request) -> Reply:
+    """Tell when a service of a location is open; refuses with `unknown_location`, `invalid_query`.
+
+    Instants are in the location's time.
+    """
+    asked = _query(request, CalendarQuery)
+
+    async def work(tx: Tx) -> dict[str, Any]:
+        place = await place_known(tx, ref)
+        since = asked.since or _today(served, place.time_zone)
+        days = view_calendar(place, asked.service, since, asked.days)
+        return {"ref": ref, "service": asked.service, "time_zone": place.time_zone, "days": days}
+
+    return _reply(await served.database.run(served.schema, work))
+
+
+async def get_slots(served: Served, ref: str, request: Request) -> Reply:
+    """Tell the slots of a date with what is left; refuses with `unknown_location`, `no_slots`."""
+    asked = _query(request, SlotsQuery)
+
+    async def work(tx: Tx) -> dict[str, Any]:
+        place = await place_known(tx, ref)
+        day = asked.on or _today(served, place.time_zone)
+        found = view_slots(await free_slots(tx, place, asked.service, day), place.time_zone)
+        return {"ref": ref, "service": asked.service, "on": day, "slots": found}
+
+    return _reply(await served.database.run(served.schema, work))
+
+
+def _today(served: Served, time_zone: str) -> date:
+    return served.knowledge.clock.now().astimezone(ZoneInfo(time_zone)).date()
+
+
+def _query(request: Request, shape: type[Q]) -> Q:
+    """Read the query as a struct; refuses with `invalid_query`."""
+    last = {name: values[-1] for name, values in request.query().items()}
+    try:
+        return msgspec.convert(last, shape, strict=False)
+    except msgspec.ValidationError as error:
+        refusal = does_not_fit(error)
+        raise Refusal("invalid_query", refusal.message, **refusal.data) from None
+
+
+def _reply(document: dict[str, Any], status: int = HTTPStatus.OK) -> Reply:
+    return Reply(status, _encode(document))
