@@ -2,8 +2,8 @@
 
 Pure. Owns places in words (`GB:BA`, `@WH-1`), the choice of the narrowest lane, and the checks.
 
-Invariant: of a service's lanes that fit, the one with the narrowest origin counts (a location, the
-longest postcode, a country, anywhere), and of those the one with the narrowest destination.
+Invariant: of a service's lanes that fit, the one with the narrowest destination counts (the longest
+postcode, a country, anywhere), and of those the one with the narrowest origin (a location first).
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def lane_for(
         name = f"{service[0]} {service[1]}"[:100]
         raise Refusal("unknown_carrier", f"No carrier has the service {name!r}.", carrier=name)
     declared = carriers.lanes.get(service, {})
-    for begins in origins_of(origin):
-        for ends in ends_of(to):
+    for ends in ends_of(to):
+        for begins in origins_of(origin):
             days = declared.get((begins, ends))
             if days is not None:
                 return _lane(carriers, service, f"{begins}>{ends}", days)

@@ -165,6 +165,8 @@ def _local_windows(days: Sequence[Spans]) -> NDArray[np.int64]:
 
 def _joined(pieces: NDArray[np.int64]) -> NDArray[np.int64]:
     """Join the pieces of a window that touch: the clock changed while it was open."""
+    if not len(pieces):
+        return pieces
     follows = (pieces[1:, 0] == pieces[:-1, 1]) & (pieces[1:, 2] == pieces[:-1, 2])
     starts = np.flatnonzero(np.concatenate([[True], ~follows]))
     joined = pieces[starts].copy()
