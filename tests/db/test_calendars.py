@@ -55,8 +55,13 @@ def schema(database: str) -> Iterator[str]:
 def place(ref: str, **more: Any) -> LocationInput:
     return LocationInput(
         **{
-            "ref": ref, "kind": "store", "latitude": 51, "longitude": 0, "time_zone": LONDON,
-            "opening_hours": HOURS, "address": {"country": "GB", "postcode": "BA1 1AA"},
+            "ref": ref,
+            "kind": "store",
+            "latitude": 51,
+            "longitude": 0,
+            "time_zone": LONDON,
+            "opening_hours": HOURS,
+            "address": {"country": "GB", "postcode": "BA1 1AA"},
             **more,
         }
     )

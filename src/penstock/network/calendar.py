@@ -44,13 +44,13 @@ class DayView(NamedTuple):
 
 
 @lru_cache(maxsize=4_000)
-def _table(calendar: Calendar, today: date) -> Timetable:
-    return timetable.make_timetable([calendar], today)
+def _table(calendar: Calendar, first: int) -> Timetable:
+    return timetable.make_timetable([calendar], date.fromordinal(first + timetable.DAYS_BEFORE))
 
 
 def table_at(calendar: Calendar, at: datetime) -> Timetable:
     """Return the timetable of one calendar that covers an instant and what follows."""
-    return _table(calendar, at.astimezone(UTC).date())
+    return _table(calendar, timetable.first_day(at.astimezone(UTC).date()))
 
 
 def open_at(calendar: Calendar, at: datetime) -> bool:

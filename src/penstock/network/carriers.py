@@ -30,7 +30,7 @@ from penstock.network.lanes import (
     delivery_window,
     transit_days,
 )
-from penstock.network.model import check_time_zone
+from penstock.network.model import is_time_zone
 from penstock.network.routes import (
     Carriers,
     check_carrier,
@@ -216,7 +216,7 @@ async def find_window(tx: Tx, ask: WindowAsk) -> tuple[Delivery | None, str, str
     """
     location = _known(await known_locations(tx, [ask.location]), ask.location)
     time_zone = ask.time_zone or location.time_zone
-    check_time_zone(time_zone, "invalid_transit")
+    _check_time_zone(time_zone)
     lane = lane_for(
         await load_carriers(tx), ask.service, location.place, ask.to, _km(location, ask.point)
     )
@@ -264,8 +264,7 @@ def _transit(
 ) -> tuple[Lane, int]:
     location = _known(locations, one.location)
     _check_instants(one.shipped_at, one.delivered_at, "delivered_at")
-    if one.time_zone:
-        check_time_zone(one.time_zone, "invalid_transit")
+    _check_time_zone(one.time_zone or location.time_zone)
     point = None
     if one.latitude is not None and one.longitude is not None:
         point = (one.latitude, one.longitude)
@@ -323,6 +322,12 @@ def _check_instants(since: datetime, until: datetime, field: str) -> None:
     if since.tzinfo is None or until.tzinfo is None or until < since:
         sentence = f"{field}: Instants need a time zone, and the second is not before the first."
         raise Refusal("instant_unusable", sentence, field=field)
+
+
+def _check_time_zone(name: str) -> None:
+    if not is_time_zone(name):
+        sentence = f"time_zone: {name[:60]!r} is no IANA time zone."
+        raise Refusal("invalid_transit", sentence, field="time_zone")
 
 
 def _unknown(lane: LaneInput) -> Refusal:

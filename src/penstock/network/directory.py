@@ -22,7 +22,7 @@ from penstock.access.channels import Channels
 from penstock.db import Queries, Tx
 from penstock.geo import unit_vectors
 from penstock.network import timetable
-from penstock.network.hours import Calendar, CalendarInput, calendar_of
+from penstock.network.hours import Calendar, CalendarInput, Hours, calendar_of
 from penstock.network.timetable import MINUTE_US, Instants, Rows, Timetable, us_of
 
 SQL = Queries("penstock.network", "network.sql")
@@ -57,8 +57,9 @@ class Directory:
         self.handling_min = np.array([row[9] for row in rows], dtype=np.int32)
         self.daily_limit = {service: _limits(rows, service) for service in _limited(rows)}
         self._capable = {s: np.array([s in row[7] for row in rows], dtype=bool) for s in SERVICES}
-        self._kept = [(row[6], row[5], _calendar(row[11])) for row in rows]
-        self._timetables: dict[str, tuple[date, Timetable, Rows]] = {}
+        self._records: dict[str, tuple[Hours, str, CalendarInput]] = {}
+        self._record_of = [_remember(self._records, row[6], row[5], row[11]) for row in rows]
+        self._timetables: dict[str, tuple[int, Timetable, Rows]] = {}
         self._members = members
         self._location_switches, self._network_switches = switches
         self._channel_networks = channel_networks
@@ -139,24 +140,27 @@ class Directory:
         found = timetable.days_taken(table, every, np.full(len(every), us_of(at)))
         days = [date.fromordinal(day) if day else None for day in found.tolist()]
         return [
-            days[row] or at.astimezone(ZoneInfo(self._kept[place][1])).date()
-            for place, row in enumerate(rows.tolist())
+            days[row] or at.astimezone(ZoneInfo(self._records[key][1])).date()
+            for key, row in zip(self._record_of, rows.tolist(), strict=True)
         ]
 
     def timetable(self, at: datetime, service: str) -> tuple[Timetable, Rows]:
         """Return the calendars of a service around an instant, and which each location row has.
 
-        Made once a day and directory; locations that work alike share one.
+        Made once a week and directory; locations that work alike share one.
         """
         today = at.astimezone(UTC).date()
+        first = timetable.first_day(today)
         known = self._timetables.get(service)
-        if known is None or known[0] != today:
+        if known is None or known[0] != first:
             numbers: dict[Calendar, int] = {}
-            rows = [
-                numbers.setdefault(calendar_of(*kept, service), len(numbers)) for kept in self._kept
-            ]
+            row_of = {
+                key: numbers.setdefault(calendar_of(*record, service), len(numbers))
+                for key, record in self._records.items()
+            }
+            rows = [row_of[key] for key in self._record_of]
             table = timetable.make_timetable(list(numbers), today)
-            known = self._timetables[service] = (today, table, np.array(rows, dtype=np.int64))
+            known = self._timetables[service] = (first, table, np.array(rows, dtype=np.int64))
         return known[1], known[2]
 
     def ready_us(
@@ -173,8 +177,17 @@ class Directory:
         return timetable.ready(table, rows, at, minutes.astype(np.int64) * MINUTE_US)
 
 
-def _calendar(document: Any) -> CalendarInput:
-    return msgspec.convert(document, CalendarInput)
+def _remember(
+    records: dict[str, tuple[Hours, str, CalendarInput]],
+    hours: Hours,
+    time_zone: str,
+    document: Any,
+) -> str:
+    """Keep each record once: many locations work alike."""
+    key = f"{time_zone} {hours} {document}"
+    if key not in records:
+        records[key] = (hours, time_zone, msgspec.convert(document, CalendarInput))
+    return key
 
 
 def _limited(rows: Sequence[Any]) -> set[str]:

@@ -205,12 +205,15 @@ def transit_days(lane: Lane, shipped_on: date, delivered_on: date) -> int:
 
 @lru_cache(maxsize=4_000)
 def _collections(calendar: Calendar, terms: Terms, today: date) -> tuple[Instants, Instants]:
-    """Return when a carrier collects at a location, and the local date (ordinal) of each."""
+    """Return when a carrier collects at a location, and the local date (ordinal) of each.
+
+    It collects only while the location is open, its closing time included.
+    """
     first, count = today.toordinal() - 2, HORIZON_DAYS
-    working = timetable.lay_out(calendar, first, count).working.tolist()
+    layout = timetable.lay_out(calendar, first, count)
     found = [
         (day, minute)
-        for day in working
+        for day in range(first, first + count)
         if not _is_closed(terms, day)
         for minute in terms.collects[weekday_of(day)]
     ]
@@ -218,7 +221,10 @@ def _collections(calendar: Calendar, terms: Terms, today: date) -> tuple[Instant
     minutes = (pairs[:, 0] - first) * MINUTES_A_DAY + pairs[:, 1]
     local = timetable.local_midnight_us(first) + minutes * MINUTE_US
     segments = timetable.segments_of(calendar.time_zone, first, count)
-    return timetable.first_instants(segments, local), pairs[:, 0]
+    at = timetable.first_instants(segments, local)
+    place = np.searchsorted(layout.closes, at, side="left")
+    is_open = np.append(layout.opens, timetable.NEVER)[place] <= at
+    return at[is_open], pairs[is_open, 0]
 
 
 @lru_cache(maxsize=4_000)

@@ -77,7 +77,7 @@ def check_location(location: LocationInput) -> None:
     for service, orders in location.daily_capacity.items():
         _check(service in SERVICES, "daily_capacity", f"{service!r} is no service.")
         _check_range(orders, MAX_DAILY_CAPACITY, "daily_capacity")
-    check_time_zone(location.time_zone, "invalid_location")
+    _check(is_time_zone(location.time_zone), "time_zone", "It is no IANA time zone.")
     check_hours(location.opening_hours, "opening_hours")
     check_calendar(location.calendar)
 
@@ -112,13 +112,13 @@ def check_switch(switch: SwitchInput) -> None:
         raise Refusal("instant_unusable", sentence, field="off_until")
 
 
-def check_time_zone(name: str, code: str) -> None:
-    """Refuse with a code what is no IANA time zone."""
+def is_time_zone(name: str) -> bool:
+    """Tell whether a name is that of an IANA time zone."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        sentence = "time_zone: It is no IANA time zone."
-        raise Refusal(code, sentence, field="time_zone") from None
+        return False
+    return True
 
 
 def _check_range(value: int, most: int, field: str) -> None:

@@ -195,12 +195,20 @@ def _with_days(
 # ── many calendars at once ────────────────────────────────────────────────────────────────────────
 
 
+def first_day(today: date) -> int:
+    """Return the ordinal with which the timetable of a date begins: the same for a week.
+
+    So what is laid out stays for a week, and not every process lays out everything each midnight.
+    """
+    return (today.toordinal() - DAYS_BEFORE) // 7 * 7
+
+
 def make_timetable(
     calendars: Sequence[Calendar], today: date, days: int = HORIZON_DAYS
 ) -> Timetable:
-    """Lay calendars out behind each other, for `days` dates from two days before `today` on."""
-    first = today.toordinal() - DAYS_BEFORE
-    count = days + DAYS_BEFORE
+    """Lay calendars out behind each other, for at least `days` dates from `today` on."""
+    first = first_day(today)
+    count = days + DAYS_BEFORE + 7
     layouts = [lay_out(calendar, first, count) for calendar in calendars]
     base = local_midnight_us(first) - 2 * DAY_US
     span = (count + 6) * DAY_US

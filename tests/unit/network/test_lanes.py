@@ -32,7 +32,7 @@ from penstock.network.routes import Carriers, check_carrier, check_lane, lane_fo
 from penstock.network.spread import Spread, minutes_upto, quantile, spread_of
 
 WEEK = ("mon", "tue", "wed", "thu", "fri")
-HOURS = {day: [("08:00", "18:00")] for day in WEEK}
+HOURS = {day: [("08:00", "19:00")] for day in WEEK}
 CALENDAR = CalendarInput(holidays="GB-ENG", cut_offs={"deliver": {"all": "15:00"}})
 SERVICE = ServiceInput("std", {day: ["17:00", "19:00"] for day in WEEK}, holidays="GB-ENG")
 LONDON, NEW_YORK = "Europe/London", "America/New_York"
@@ -88,11 +88,11 @@ def test_a_delivery_is_in_the_destination_s_time_zone() -> None:
 
 
 def test_a_late_handling_misses_the_collection() -> None:
-    slow = origin(spread_of(300, {}))
+    slow = origin(spread_of(360, {}))
     found = delivery_window(utc("2026-03-02T13:00"), slow, lane(), 0.9, LONDON)
     assert found is not None
-    assert found.ship_by == utc("2026-03-02T19:00")  # ready at 18:00, when the location closes
-    slower = origin(spread_of(301, {}))
+    assert found.ship_by == utc("2026-03-02T19:00")  # ready at 19:00, when the location closes
+    slower = origin(spread_of(361, {}))
     found = delivery_window(utc("2026-03-02T13:00"), slower, lane(), 0.9, LONDON)
     assert found is not None
     assert found.ship_by == utc("2026-03-03T17:00")
@@ -111,6 +111,14 @@ def test_a_carrier_rests_on_its_own_dates() -> None:
     assert found.ship_by == utc("2026-03-06T17:00")
 
 
+def test_nothing_is_collected_where_it_is_closed() -> None:
+    half = OwnDate(date(2026, 3, 3), windows=[("08:00", "16:00")])
+    short = CalendarInput(dates=[half])
+    found = delivery_window(utc("2026-03-03T08:00"), origin(calendar=short), lane(), 0.9, LONDON)
+    assert found is not None
+    assert found.ship_by == utc("2026-03-04T17:00")
+
+
 def test_who_never_opens_promises_nothing() -> None:
     never = CalendarInput(dates=[OwnDate(date(2026, 1, 1), date(2027, 1, 1))])
     decided = utc("2026-03-02T09:00")
@@ -121,9 +129,9 @@ def test_who_never_opens_promises_nothing() -> None:
 
 
 def test_what_is_ready_when_it_closes_is_collected_when_it_opens() -> None:
-    found = pickup_ready(utc("2026-03-02T14:00"), origin(spread_of(240, {})), 0.9)
+    found = pickup_ready(utc("2026-03-02T14:00"), origin(spread_of(300, {})), 0.9)
     assert found is not None
-    assert found.ready_at == utc("2026-03-02T18:00")
+    assert found.ready_at == utc("2026-03-02T19:00")
     assert found.collect_from == utc("2026-03-03T08:00")
 
 
