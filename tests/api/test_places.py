@@ -63,9 +63,29 @@ def test_slots_of_a_day(web: httpx.Client) -> None:
     assert code_of(none) == (422, "no_slots")
 
 
+def test_when_it_is_ready_in_the_night_on_which_the_clock_goes_back(web: httpx.Client) -> None:
+    web.put("/v1/locations/LERWICK", json=ISLAND)
+    query = {"at": "2026-10-25T00:30:00Z"}
+    answer = web.get("/v1/locations/LERWICK/ready", params=query).json()
+    assert answer["ready_at"] == answer["collect_from"] == "2026-10-25T01:30:00Z"
+    late = web.get("/v1/locations/LERWICK/ready", params={"at": "2026-10-25T11:00:00Z"}).json()
+    assert late["ready_at"] == "2026-10-26T11:00:00Z"  # it is past the cut-off
+    assert late["collect_from"] == "2026-10-31T22:00:00Z"
+
+
 @pytest.mark.parametrize(
     ("path", "code"),
     [
+        ("/v1/locations/L99/ready", (422, "unknown_location")),
+        ("/v1/locations/L1/ready?service=teleport", (422, "invalid_location")),
+        ("/v1/locations/L1/ready?chance=1", (400, "invalid_query")),
+        ("/v1/locations/L1/ready?at=2026-01-01T00:00:00", (400, "invalid_query")),
+        ("/v1/locations/L1/delivery-window?carrier=x&service=y", (422, "unknown_carrier")),
+        (
+            "/v1/locations/L1/delivery-window?carrier=x&service=y&time_zone=Mars",
+            (422, "invalid_transit"),
+        ),
+        ("/v1/locations/L1/delivery-window", (400, "invalid_query")),
         ("/v1/locations/L99", (422, "unknown_location")),
         ("/v1/locations/L99/calendar", (422, "unknown_location")),
         ("/v1/locations?latitude=1", (400, "invalid_query")),

@@ -53,18 +53,15 @@ def schema(database: str) -> Iterator[str]:
 
 
 def place(ref: str, **more: Any) -> LocationInput:
-    return LocationInput(
-        **{
-            "ref": ref,
-            "kind": "store",
-            "latitude": 51,
-            "longitude": 0,
-            "time_zone": LONDON,
-            "opening_hours": HOURS,
-            "address": {"country": "GB", "postcode": "BA1 1AA"},
-            **more,
-        }
-    )
+    fields: dict[str, Any] = {
+        "kind": "store",
+        "latitude": 51,
+        "longitude": 0,
+        "time_zone": LONDON,
+        "opening_hours": HOURS,
+        "address": {"country": "GB", "postcode": "BA1 1AA"},
+    }
+    return LocationInput(ref, **{**fields, **more})
 
 
 async def directory_of(tx: Tx) -> Directory:
@@ -257,7 +254,7 @@ def test_deliveries_are_learnt_by_lane_and_move_the_promise(database: str, schem
     def delivery(n: int, days: int, **more: Any) -> TransitInput:
         shipped = datetime(2026, 2, 2, 17, tzinfo=UTC) + timedelta(weeks=n % 4)
         came = shipped + timedelta(days=days)
-        fields = {"country": "GB", "postcode": "ZE1 0AA", **more}
+        fields: dict[str, Any] = {"country": "GB", "postcode": "ZE1 0AA", **more}
         return TransitInput("swift", "std", "a", shipped, came, **fields)
 
     ask = WindowAsk("a", ("swift", "std"), Place("GB", "ZE1 0AA"), None, None, NOW, 0.9)

@@ -6,7 +6,7 @@ Translates queries and bodies; what a search finds is `network/views.py`'s, what
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -18,7 +18,9 @@ from penstock.api.reading import does_not_fit, read_json, refuse_nul
 from penstock.api.served import Served
 from penstock.db import Tx
 from penstock.errors import Refusal
+from penstock.network.carriers import WindowAsk, find_pick_up, find_window
 from penstock.network.commands import upsert_locations
+from penstock.network.lanes import Place
 from penstock.network.model import LocationInput
 from penstock.network.pickup_slots import free_slots
 from penstock.network.views import (
@@ -32,6 +34,8 @@ from penstock.network.views import (
 from penstock.records import insist
 
 Q = TypeVar("Q", bound=msgspec.Struct)
+FIRST_YEAR, LAST_YEAR = 1971, 9000
+_Chance = Annotated[float, msgspec.Meta(ge=0.5, le=0.999)]
 _encode = msgspec.json.Encoder().encode
 _document: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
@@ -49,6 +53,28 @@ class SlotsQuery(msgspec.Struct, forbid_unknown_fields=True):
 
     service: str = "collect"
     on: date | None = None
+
+
+class ReadyQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Decided when (now), for which service, how sure it is to be."""
+
+    service: str = "collect"
+    at: datetime | None = None
+    chance: _Chance = 0.9
+
+
+class WindowQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """By whom, where to, decided when (now), how sure it is to be."""
+
+    carrier: str
+    service: str
+    country: str = ""
+    postcode: str = ""
+    latitude: Annotated[float, msgspec.Meta(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, msgspec.Meta(ge=-180, le=180)] | None = None
+    time_zone: str | None = None
+    at: datetime | None = None
+    chance: _Chance = 0.9
 
 
 async def get_locations(served: Served, request: Request) -> Reply:
@@ -121,6 +147,70 @@ async def get_slots(served: Served, ref: str, request: Request) -> Reply:
         return {"ref": ref, "service": asked.service, "on": day, "slots": found}
 
     return _reply(await served.database.run(served.schema, work))
+
+
+async def get_ready(served: Served, ref: str, request: Request) -> Reply:
+    """Tell when what is decided at an instant is ready, and when it can first be collected then.
+
+    Refuses with `unknown_location`, `invalid_location`, `invalid_query`, `never_open`.
+    """
+    asked = _query(request, ReadyQuery)
+    decision = _decision(served, asked.at)
+
+    async def work(tx: Tx) -> dict[str, Any]:
+        found, name = await find_pick_up(tx, ref, asked.service, decision, asked.chance)
+        if found is None:
+            raise Refusal("never_open", f"{ref} does not open within 100 days.", location=ref)
+        zone = ZoneInfo(name)
+        ready, opens = found.ready_at.astimezone(zone), found.collect_from.astimezone(zone)
+        return {"ref": ref, "service": asked.service, "ready_at": ready, "collect_from": opens}
+
+    return _reply(await served.database.run(served.schema, work))
+
+
+async def get_window(served: Served, ref: str, request: Request) -> Reply:
+    """Tell when a parcel decided at an instant is collected and delivered.
+
+    Refuses with `unknown_location`, `unknown_carrier`, `no_lane`, `invalid_transit` (no time zone),
+    `invalid_query`, `never_open`.
+    """
+    asked = _query(request, WindowQuery)
+    has_point = asked.latitude is not None and asked.longitude is not None
+    ask = WindowAsk(
+        location=ref,
+        service=(asked.carrier, asked.service),
+        to=Place(asked.country, asked.postcode),
+        point=(asked.latitude or 0.0, asked.longitude or 0.0) if has_point else None,
+        time_zone=asked.time_zone,
+        decision=_decision(served, asked.at),
+        chance=asked.chance,
+    )
+
+    async def work(tx: Tx) -> dict[str, Any]:
+        found, origin_zone, zone = await find_window(tx, ask)
+        if found is None:
+            raise Refusal("never_open", "It is not delivered within 100 days.", location=ref)
+        return {
+            "ship_by": found.ship_by.astimezone(ZoneInfo(origin_zone)),
+            "earliest": _span(found.earliest, zone),
+            "latest": _span(found.latest, zone),
+        }
+
+    return _reply(await served.database.run(served.schema, work))
+
+
+def _span(span: tuple[datetime, datetime], time_zone: str) -> dict[str, datetime]:
+    opens, closes = (one.astimezone(ZoneInfo(time_zone)) for one in span)
+    return {"opens": opens, "closes": closes}
+
+
+def _decision(served: Served, at: datetime | None) -> datetime:
+    if at is None:
+        return served.knowledge.clock.now()
+    if at.tzinfo is None or not FIRST_YEAR <= at.year <= LAST_YEAR:
+        sentence = f"at: An instant of {FIRST_YEAR} to {LAST_YEAR}, with its time zone."
+        raise Refusal("invalid_query", sentence, field="at")
+    return at
 
 
 def _today(served: Served, time_zone: str) -> date:

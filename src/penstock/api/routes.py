@@ -148,7 +148,15 @@ def _of_places(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
     async def get_slots(request: Incoming, ref: str) -> Outgoing:
         return await _done(request, lambda r: places.get_slots(served(), ref, r))
 
-    return [find, get_location, put_location, get_calendar, get_slots]
+    @get("/v1/locations/{ref:str}/ready")
+    async def get_ready(request: Incoming, ref: str) -> Outgoing:
+        return await _done(request, lambda r: places.get_ready(served(), ref, r))
+
+    @get("/v1/locations/{ref:str}/delivery-window")
+    async def get_window(request: Incoming, ref: str) -> Outgoing:
+        return await _done(request, lambda r: places.get_window(served(), ref, r))
+
+    return [find, get_location, put_location, get_calendar, get_slots, get_ready, get_window]
 
 
 def _of_entities(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

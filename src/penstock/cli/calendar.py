@@ -126,17 +126,13 @@ def ready(
     from zoneinfo import ZoneInfo
 
     from penstock.db import Tx
-    from penstock.network.carriers import load_handling
-    from penstock.network.lanes import PickUp, pickup_ready
-    from penstock.network.views import check_service, place_known
+    from penstock.network.carriers import find_pick_up
+    from penstock.network.lanes import PickUp
 
-    check_service(service)
     decision = read_instant(at) if at else datetime.now(UTC)
 
     async def work(tx: Tx) -> tuple[PickUp | None, str]:
-        place = await place_known(tx, location)
-        seen = (await load_handling(tx, service)).get(place.id)
-        return pickup_ready(decision, place.origin(service, seen), chance), place.time_zone
+        return await find_pick_up(tx, location, service, decision, chance)
 
     found, time_zone = run_in_transaction(read_settings(account=account), work)
     if found is None:

@@ -25,9 +25,11 @@ from penstock.network.lanes import (
     Lane,
     LaneInput,
     Origin,
+    PickUp,
     Place,
     ServiceInput,
     delivery_window,
+    pickup_ready,
     transit_days,
 )
 from penstock.network.model import is_time_zone
@@ -209,6 +211,19 @@ class WindowAsk(NamedTuple):
     chance: float
 
 
+async def find_pick_up(
+    tx: Tx, ref: str, service: str, decision: datetime, chance: float
+) -> tuple[PickUp | None, str]:
+    """Return when what is decided now is ready, and the location's time zone.
+
+    Refuses with `unknown_location`, `invalid_location` (no service).
+    """
+    _check_service(service)
+    location = _known(await known_locations(tx, [ref]), ref)
+    seen = (await load_handling(tx, service)).get(location.id)
+    return pickup_ready(decision, location.origin(service, seen), chance), location.time_zone
+
+
 async def find_window(tx: Tx, ask: WindowAsk) -> tuple[Delivery | None, str, str]:
     """Return the delivery window, and the time zones of the location and the destination.
 
@@ -299,9 +314,7 @@ async def record_handling(tx: Tx, records: Sequence[HandlingInput]) -> list[Resu
 
 
 def _handling(location: KnownLocation, one: HandlingInput) -> int:
-    if one.service not in SERVICES:
-        sentence = f"service: A service is one of {', '.join(SERVICES)}."
-        raise Refusal("invalid_location", sentence, field="service")
+    _check_service(one.service)
     _check_instants(one.taken_at, one.ready_at, "ready_at")
     return working_minutes(location.origin(one.service).calendar, one.taken_at, one.ready_at)
 
@@ -322,6 +335,12 @@ def _check_instants(since: datetime, until: datetime, field: str) -> None:
     if since.tzinfo is None or until.tzinfo is None or until < since:
         sentence = f"{field}: Instants need a time zone, and the second is not before the first."
         raise Refusal("instant_unusable", sentence, field=field)
+
+
+def _check_service(service: str) -> None:
+    if service not in SERVICES:
+        sentence = f"service: A service is one of {', '.join(SERVICES)}."
+        raise Refusal("invalid_location", sentence, field="service")
 
 
 def _check_time_zone(name: str) -> None:

@@ -117,7 +117,7 @@ async def place_known(tx: Tx, ref: str) -> KnownLocation:
     return known[ref]
 
 
-def check_service(service: str) -> None:
+def _check_service(service: str) -> None:
     """Refuse what is no service with `invalid_query`."""
     _insist(service in SERVICES, "service", f"A service is one of {', '.join(SERVICES)}.")
 
@@ -126,7 +126,7 @@ def view_calendar(
     location: KnownLocation, service: str, since: date, days: int
 ) -> list[dict[str, Any]]:
     """Return what the calendar of a service says of some days; refuses with `invalid_query`."""
-    check_service(service)
+    _check_service(service)
     sentence = f"From 1 to {MAX_CALENDAR_DAYS} days at once."
     _insist(1 <= days <= MAX_CALENDAR_DAYS, "days", sentence)
     _insist(date(1970, 1, 5) <= since <= date(9000, 1, 1), "since", "A date from 1970 on.")

@@ -289,8 +289,9 @@ def test_a_carrier_is_refused_by_the_field_that_is_wrong(
     ],
 )
 def test_a_lane_is_refused_by_the_field_that_is_wrong(field: str, changed: dict[str, Any]) -> None:
+    fields: dict[str, Any] = {"days": 1, **changed}
     with pytest.raises(Refusal) as caught:
-        check_lane(LaneInput("swift", "std", **{"days": 1, **changed}))
+        check_lane(LaneInput("swift", "std", **fields))
     assert (caught.value.code, caught.value.data["field"]) == ("invalid_carrier", field)
 
 
