@@ -79,7 +79,8 @@ def test_when_it_is_ready_in_the_night_on_which_the_clock_goes_back(web: httpx.C
         ("/v1/locations/L99/ready", (422, "unknown_location")),
         ("/v1/locations/L1/ready?service=teleport", (422, "invalid_location")),
         ("/v1/locations/L1/ready?chance=1", (400, "invalid_query")),
-        ("/v1/locations/L1/ready?at=2026-01-01T00:00:00", (400, "invalid_query")),
+        ("/v1/locations/L1/ready?at=2026-01-01T00:00:00", (422, "instant_unusable")),
+        ("/v1/locations/L1/ready?at=9999-12-31T23:00:00Z", (422, "instant_unusable")),
         ("/v1/locations/L1/delivery-window?carrier=x&service=y", (422, "unknown_carrier")),
         (
             "/v1/locations/L1/delivery-window?carrier=x&service=y&time_zone=Mars",

@@ -18,7 +18,13 @@ from penstock.db import Queries, Tx
 from penstock.errors import Refusal
 from penstock.geo import haversine_km
 from penstock.network.calendar import working_minutes
-from penstock.network.hours import SERVICES, CalendarInput, calendar_of
+from penstock.network.hours import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    SERVICES,
+    CalendarInput,
+    calendar_of,
+)
 from penstock.network.lanes import (
     CarrierInput,
     Delivery,
@@ -216,9 +222,10 @@ async def find_pick_up(
 ) -> tuple[PickUp | None, str]:
     """Return when what is decided now is ready, and the location's time zone.
 
-    Refuses with `unknown_location`, `invalid_location` (no service).
+    Refuses with `unknown_location`, `invalid_location` (no service), `instant_unusable`.
     """
     _check_service(service)
+    check_instant(decision, "at")
     location = _known(await known_locations(tx, [ref]), ref)
     seen = (await load_handling(tx, service)).get(location.id)
     return pickup_ready(decision, location.origin(service, seen), chance), location.time_zone
@@ -227,8 +234,10 @@ async def find_pick_up(
 async def find_window(tx: Tx, ask: WindowAsk) -> tuple[Delivery | None, str, str]:
     """Return the delivery window, and the time zones of the location and the destination.
 
-    Refusals: `unknown_location`, `unknown_carrier`, `no_lane`, `invalid_transit` (no time zone).
+    Refusals: `unknown_location`, `unknown_carrier`, `no_lane`, `invalid_transit` (no time zone),
+    `instant_unusable`.
     """
+    check_instant(ask.decision, "at")
     location = _known(await known_locations(tx, [ask.location]), ask.location)
     time_zone = ask.time_zone or location.time_zone
     _check_time_zone(time_zone)
@@ -332,8 +341,16 @@ def _known(locations: Mapping[str, KnownLocation], ref: str) -> KnownLocation:
 
 
 def _check_instants(since: datetime, until: datetime, field: str) -> None:
-    if since.tzinfo is None or until.tzinfo is None or until < since:
-        sentence = f"{field}: Instants need a time zone, and the second is not before the first."
+    check_instant(since, field)
+    check_instant(until, field)
+    if until < since:
+        raise Refusal("instant_unusable", f"{field}: It is before the first.", field=field)
+
+
+def check_instant(at: datetime, field: str) -> None:
+    """Refuse with `instant_unusable` what has no time zone, or no calendar is asked about."""
+    if at.tzinfo is None or not FIRST_YEAR <= at.year < LAST_YEAR:
+        sentence = f"{field}: An instant of {FIRST_YEAR} to {LAST_YEAR - 1}, with its time zone."
         raise Refusal("instant_unusable", sentence, field=field)
 
 

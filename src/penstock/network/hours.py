@@ -8,6 +8,7 @@ on which it opens. What a clock change does to a window is `timetable.py`'s.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
@@ -23,6 +24,7 @@ EVERY_DAY = "all"
 SERVICES = ("deliver", "collect", "receive", "return")
 MINUTES_A_DAY = 24 * 60
 NO_CUT_OFF = -1
+FIRST_YEAR, LAST_YEAR = 1971, 2199  # what calendars are asked about
 MAX_WINDOWS = 10
 MAX_DATE_DAYS = 2_000  # all of a calendar's own dates together
 MAX_SLOT_MIN = MINUTES_A_DAY
@@ -160,12 +162,15 @@ def _exceptions(calendar: Calendar, year: int) -> dict[int, Day]:
 def public_holidays(code: str, year: int) -> Mapping[int, str]:
     """Return the public holidays of a country or a part of it (`GB-ENG`) with their names.
 
-    From the package `holidays`, which computes and corrects them by country; none for no code.
+    From the package `holidays`, which computes and corrects them by country; none for no code, nor
+    outside the years that calendars are asked about.
     """
-    if not code:
+    if not code or not FIRST_YEAR <= year <= LAST_YEAR:
         return {}
     country, _, part = code.partition("-")
-    found = public.country_holidays(country, subdiv=part or None, years=year)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # years of which nothing is known for it
+        found = public.country_holidays(country, subdiv=part or None, years=year)
     return {day.toordinal(): name for day, name in found.items()}
 
 

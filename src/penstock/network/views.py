@@ -18,7 +18,7 @@ from penstock.errors import Refusal
 from penstock.network.calendar import DayView, Slot, view_days
 from penstock.network.carriers import KnownLocation, known_locations
 from penstock.network.directory import SQL
-from penstock.network.hours import SERVICES, next_days
+from penstock.network.hours import FIRST_YEAR, LAST_YEAR, SERVICES, next_days
 from penstock.network.model import KINDS
 
 MAX_LOCATIONS = 1_000
@@ -129,7 +129,8 @@ def view_calendar(
     _check_service(service)
     sentence = f"From 1 to {MAX_CALENDAR_DAYS} days at once."
     _insist(1 <= days <= MAX_CALENDAR_DAYS, "days", sentence)
-    _insist(date(1970, 1, 5) <= since <= date(9000, 1, 1), "since", "A date from 1970 on.")
+    is_near = FIRST_YEAR <= since.year < LAST_YEAR
+    _insist(is_near, "since", f"A date from {FIRST_YEAR} to {LAST_YEAR - 1}.")
     calendar = location.origin(service).calendar
     return [_day(view) for view in view_days(calendar, next_days(since, days))]
 
