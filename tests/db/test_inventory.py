@@ -52,7 +52,7 @@ def terms(floor: int = 0) -> Terms:
     return Terms(
         lambda channel, product, location: floor,
         lambda location, service: -1,
-        lambda location: date(2026, 3, 1),
+        lambda location, service: date(2026, 3, 1),
         never,
         lambda used: None,
     )

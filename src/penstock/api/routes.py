@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from litestar import Litestar, Request, Response, get, post
+from litestar import Litestar, Request, Response, get, post, put
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
@@ -22,6 +22,7 @@ from penstock.api import (
     order_actions,
     order_views,
     page,
+    places,
     switches,
 )
 from penstock.api.errors import failed
@@ -39,6 +40,7 @@ def make_routes(served: Callable[[], Served]) -> Litestar:
         route_handlers=[
             *_of_orders(served),
             *_of_the_rest(served),
+            *_of_places(served),
             *_of_entities(served),
             *_of_desk(served),
             *_of_health(served),
@@ -123,6 +125,38 @@ def _of_the_rest(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
         return await _done(request, lambda r: switches.switch_network(served(), ref, service, r))
 
     return [adjust, switch_location, switch_network]
+
+
+def _of_places(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @get("/v1/locations")
+    async def find(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: places.get_locations(served(), r))
+
+    @get("/v1/locations/{ref:str}")
+    async def get_location(request: Incoming, ref: str) -> Outgoing:
+        return await _done(request, lambda _: places.get_location(served(), ref))
+
+    @put("/v1/locations/{ref:str}")
+    async def put_location(request: Incoming, ref: str) -> Outgoing:
+        return await _done(request, lambda r: places.put_location(served(), ref, r))
+
+    @get("/v1/locations/{ref:str}/calendar")
+    async def get_calendar(request: Incoming, ref: str) -> Outgoing:
+        return await _done(request, lambda r: places.get_calendar(served(), ref, r))
+
+    @get("/v1/locations/{ref:str}/slots")
+    async def get_slots(request: Incoming, ref: str) -> Outgoing:
+        return await _done(request, lambda r: places.get_slots(served(), ref, r))
+
+    @get("/v1/locations/{ref:str}/ready")
+    async def get_ready(request: Incoming, ref: str) -> Outgoing:
+        return await _done(request, lambda r: places.get_ready(served(), ref, r))
+
+    @get("/v1/locations/{ref:str}/delivery-window")
+    async def get_window(request: Incoming, ref: str) -> Outgoing:
+        return await _done(request, lambda r: places.get_window(served(), ref, r))
+
+    return [find, get_location, put_location, get_calendar, get_slots, get_ready, get_window]
 
 
 def _of_entities(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

@@ -22,12 +22,21 @@ from penstock.customers.commands import upsert_customers
 from penstock.customers.model import CustomerInput
 from penstock.errors import Refusal
 from penstock.inventory.sources import PoolInput, SourceInput, upsert_pools, upsert_sources
+from penstock.network.carriers import (
+    HandlingInput,
+    TransitInput,
+    record_handling,
+    record_transit,
+    upsert_carriers,
+    upsert_lanes,
+)
 from penstock.network.commands import (
     known_networks,
     set_channel_networks,
     upsert_locations,
     upsert_networks,
 )
+from penstock.network.lanes import CarrierInput, LaneInput
 from penstock.network.model import (
     ChannelNetworksInput,
     LocationInput,
@@ -126,6 +135,15 @@ KINDS: dict[str, Kind[Any]] = {
     "sources": Kind(Shape(SourceInput, {}, ("ref",)), upsert_sources),
     "pools": Kind(Shape(PoolInput, {}, ("ref",)), upsert_pools),
     "controls": Kind(Shape(BufferInput, {}, ("qty",)), set_buffers),
+    "carriers": Kind(Shape(CarrierInput, {}, ("ref", "services")), upsert_carriers),
+    "lanes": Kind(Shape(LaneInput, {}, ("carrier", "service", "days")), upsert_lanes),
+    "transit": Kind(
+        Shape(TransitInput, {}, ("carrier", "service", "location", "shipped_at", "delivered_at")),
+        record_transit,
+    ),
+    "handling": Kind(
+        Shape(HandlingInput, {}, ("location", "taken_at", "ready_at")), record_handling
+    ),
     "profiles": Kind(
         Shape(
             ProfileInput,

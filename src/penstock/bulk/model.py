@@ -23,6 +23,10 @@ KINDS = (
     "sources",
     "pools",
     "controls",
+    "carriers",
+    "lanes",
+    "transit",
+    "handling",
     "stock",
     "orders",
 )

@@ -38,6 +38,10 @@ class Kind(StrEnum):
     SOURCES = "sources"
     POOLS = "pools"
     CONTROLS = "controls"
+    CARRIERS = "carriers"
+    LANES = "lanes"
+    TRANSIT = "transit"
+    HANDLING = "handling"
     STOCK = "stock"
     ORDERS = "orders"
 

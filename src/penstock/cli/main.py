@@ -12,9 +12,11 @@ import typer
 
 from penstock.cli import (
     account,
+    calendar,
     database,
     entity,
     job,
+    location,
     order,
     pack,
     rules,
@@ -79,8 +81,10 @@ app.add_typer(workflow.commands, name="workflow", rich_help_panel=DATA)
 app.add_typer(rules.commands, name="rules", rich_help_panel=DATA)
 app.add_typer(pack.commands, name="pack", rich_help_panel=DATA)
 app.add_typer(setting.commands, name="setting", rich_help_panel=DATA)
-app.add_typer(switch.location, name="location", rich_help_panel=DATA)
+app.add_typer(location.location, name="location", rich_help_panel=DATA)
 app.add_typer(switch.network, name="network", rich_help_panel=DATA)
+app.add_typer(calendar.commands, name="calendar", rich_help_panel=DATA)
+app.add_typer(calendar.carrier, name="carrier", rich_help_panel=DATA)
 app.add_typer(account.commands, name="account", rich_help_panel=CARE)
 app.command(rich_help_panel=CARE)(account.migrate)
 app.add_typer(database.commands, name="db", rich_help_panel=CARE)

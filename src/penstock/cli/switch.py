@@ -14,9 +14,12 @@ from penstock.cli.session import read_instant, read_settings, run_in_transaction
 if TYPE_CHECKING:
     from penstock.network.model import SwitchInput
 
-_HELP = "Switch a service of a {} off or on; work in progress stays."
-location = typer.Typer(no_args_is_help=True, help=_HELP.format("location"))
-network = typer.Typer(no_args_is_help=True, help=_HELP.format("network"))
+location = typer.Typer(
+    no_args_is_help=True, help="Find locations, make and change them, switch services off or on."
+)
+network = typer.Typer(
+    no_args_is_help=True, help="Switch a service of a network off or on; work in progress stays."
+)
 Kind = Literal["location", "network"]
 Ref = Annotated[str, typer.Argument(metavar="REF", help="Its ref.")]
 Service = Annotated[

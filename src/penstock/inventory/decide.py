@@ -111,7 +111,8 @@ def _capacity_keys(
             locations |= wide_locations
         for location_id in locations:
             if terms.capacity_limit(location_id, ask.demand.service) >= 0:
-                keys.add((location_id, ask.demand.service, terms.working_day(location_id)))
+                day = terms.working_day(location_id, ask.demand.service)
+                keys.add((location_id, ask.demand.service, day))
     return keys
 
 
@@ -195,7 +196,7 @@ def _capacity_days(
         if limit < 0:
             days.append(None)
             continue
-        day = terms.working_day(shipment.location_id)
+        day = terms.working_day(shipment.location_id, service)
         used = ledger.capacity_used.get((shipment.location_id, service, day))
         if used is None or used >= limit:
             return None

@@ -101,14 +101,14 @@ class Terms(msgspec.Struct, frozen=True):
 
     `floor(channel_id, product_id, location_id)` is what the demand must leave;
     `capacity_limit(location_id, service)` is orders a working day, -1 for no limit;
-    `working_day(location_id)` the day on which work taken now counts;
+    `working_day(location_id, service)` the day on which work taken now counts;
     `replan(demands, ledger)` plans with the locked values; `counted(used)` is told what is counted
     on capacities once a decision is written.
     """
 
     floor: Callable[[int, int, int], int]
     capacity_limit: Callable[[int, str], int]
-    working_day: Callable[[int], date]
+    working_day: Callable[[int, str], date]
     replan: Callable[[Sequence[Demand], "Ledger"], list[Plan]]
     counted: Callable[[Mapping[tuple[int, str, date], int]], None]
 

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock.access.channels import Channels
 from penstock.db import Queries, Tx
 from penstock.geo import unit_vectors
-from penstock.network.calendars import Hours, working_day
+from penstock.network import timetable
+from penstock.network.hours import Calendar, CalendarInput, Hours, calendar_of
+from penstock.network.timetable import MINUTE_US, Instants, Rows, Timetable, us_of
 
 SQL = Queries("penstock.network", "network.sql")
 SERVICES = ("deliver", "collect", "receive", "return")
@@ -53,8 +57,9 @@ class Directory:
         self.handling_min = np.array([row[9] for row in rows], dtype=np.int32)
         self.daily_limit = {service: _limits(rows, service) for service in _limited(rows)}
         self._capable = {s: np.array([s in row[7] for row in rows], dtype=bool) for s in SERVICES}
-        self._calendars: dict[str, tuple[Hours, str]] = {}
-        self._calendar_of = [_remember(self._calendars, row[6], row[5]) for row in rows]
+        self._records: dict[str, tuple[Hours, str, CalendarInput]] = {}
+        self._record_of = [_remember(self._records, row[6], row[5], row[11]) for row in rows]
+        self._timetables: dict[str, tuple[int, Timetable, Rows]] = {}
         self._members = members
         self._location_switches, self._network_switches = switches
         self._channel_networks = channel_networks
@@ -64,7 +69,7 @@ class Directory:
         )
         self._removed: dict[tuple[int, str, int], NDArray[np.uint8]] = {}
         self._serving: dict[tuple[int, str, int], NDArray[np.bool_]] = {}
-        self._days: tuple[datetime | None, list[date]] = (None, [])
+        self._days: dict[str, tuple[datetime, list[date]]] = {}
 
     def serving(self, channel_id: int, service: str, at: datetime) -> NDArray[np.bool_]:
         """Tell per location row whether it serves the channel with the service at an instant."""
@@ -121,19 +126,67 @@ class Directory:
             mask[self.row_of[list(self._members.get(network_id, ()))]] = True
         return mask
 
-    def working_days(self, at: datetime) -> list[date]:
+    def working_days(self, at: datetime, service: str = "deliver") -> list[date]:
         """Return per location row the local date on which work taken now counts."""
         minute = at.replace(second=0, microsecond=0)
-        if self._days[0] != minute:
-            days = {key: working_day(*one, at) for key, one in self._calendars.items()}
-            self._days = (minute, [days[key] for key in self._calendar_of])
-        return self._days[1]
+        known = self._days.get(service)
+        if known is None or known[0] != minute:
+            known = self._days[service] = (minute, self._working_days(minute, service))
+        return known[1]
+
+    def _working_days(self, at: datetime, service: str) -> list[date]:
+        table, rows = self.timetable(at, service)
+        every = np.arange(len(table.ends), dtype=np.int64)
+        found = timetable.days_taken(table, every, np.full(len(every), us_of(at)))
+        days = [date.fromordinal(day) if day else None for day in found.tolist()]
+        return [
+            days[row] or at.astimezone(ZoneInfo(self._records[key][1])).date()
+            for key, row in zip(self._record_of, rows.tolist(), strict=True)
+        ]
+
+    def timetable(self, at: datetime, service: str) -> tuple[Timetable, Rows]:
+        """Return the calendars of a service around an instant, and which each location row has.
+
+        Made once a week and directory; locations that work alike share one.
+        """
+        today = at.astimezone(UTC).date()
+        first = timetable.first_day(today)
+        known = self._timetables.get(service)
+        if known is None or known[0] != first:
+            numbers: dict[Calendar, int] = {}
+            row_of = {
+                key: numbers.setdefault(calendar_of(*record, service), len(numbers))
+                for key, record in self._records.items()
+            }
+            rows = [row_of[key] for key in self._record_of]
+            table = timetable.make_timetable(list(numbers), today)
+            known = self._timetables[service] = (first, table, np.array(rows, dtype=np.int64))
+        return known[1], known[2]
+
+    def ready_us(
+        self, decision: datetime, service: str, handling_min: NDArray[np.integer[Any]] | None = None
+    ) -> Instants:
+        """Return per location row when what is decided now can leave or be collected.
+
+        Microseconds since 1970, `timetable.NEVER` beyond a hundred days. Handling takes the
+        location's stated minutes of open time unless given.
+        """
+        table, rows = self.timetable(decision, service)
+        minutes = self.handling_min if handling_min is None else handling_min
+        at = np.full(len(rows), us_of(decision), dtype=np.int64)
+        return timetable.ready(table, rows, at, minutes.astype(np.int64) * MINUTE_US)
 
 
-def _remember(calendars: dict[str, tuple[Hours, str]], hours: Hours, time_zone: str) -> str:
-    """Keep each calendar once: many locations have the same hours."""
-    key = f"{time_zone} {hours}"
-    calendars.setdefault(key, (hours, time_zone))
+def _remember(
+    records: dict[str, tuple[Hours, str, CalendarInput]],
+    hours: Hours,
+    time_zone: str,
+    document: Any,
+) -> str:
+    """Keep each record once: many locations work alike."""
+    key = f"{time_zone} {hours} {document}"
+    if key not in records:
+        records[key] = (hours, time_zone, msgspec.convert(document, CalendarInput))
     return key
 
 

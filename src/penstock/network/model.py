@@ -1,6 +1,5 @@
 """Locations and networks in words, and the checks that need nothing but the record. Pure."""
 
-import re
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -8,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from penstock.errors import Refusal
-from penstock.network.calendars import WEEKDAYS
+from penstock.network.hours import CalendarInput, check_calendar, check_hours
 from penstock.records import check_ref
 
 KINDS = ("store", "warehouse", "3pl", "dropship_vendor", "locker")
@@ -18,8 +17,6 @@ MAX_HANDLING_MIN = 60 * 24 * 30
 MAX_DAILY_CAPACITY = 1_000_000_000
 MAX_NETWORK_LOCATIONS = 10_000
 MAX_CHANNEL_NETWORKS = 1_000
-MAX_WINDOWS = 10
-_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00")
 _LATITUDE, _LONGITUDE = 90.0, 180.0
 
 
@@ -39,6 +36,7 @@ class LocationInput(msgspec.Struct, forbid_unknown_fields=True):
     handling_min: int = 60
     daily_capacity: dict[str, int] = {}
     attributes: dict[str, Any] = {}
+    calendar: CalendarInput = msgspec.field(default_factory=CalendarInput)
 
 
 class NetworkInput(msgspec.Struct, forbid_unknown_fields=True):
@@ -79,20 +77,9 @@ def check_location(location: LocationInput) -> None:
     for service, orders in location.daily_capacity.items():
         _check(service in SERVICES, "daily_capacity", f"{service!r} is no service.")
         _check_range(orders, MAX_DAILY_CAPACITY, "daily_capacity")
-    _check(_is_time_zone(location.time_zone), "time_zone", "It is no IANA time zone.")
-    _check_hours(location.opening_hours)
-
-
-def _check_hours(opening_hours: dict[str, list[tuple[str, str]]]) -> None:
-    for day, windows in opening_hours.items():
-        _check(day in WEEKDAYS, "opening_hours", f"{day!r} is none of {', '.join(WEEKDAYS)}.")
-        _check(
-            len(windows) <= MAX_WINDOWS, "opening_hours", f"At most {MAX_WINDOWS} windows a day."
-        )
-        for opens, closes in windows:
-            is_window = _CLOCK.fullmatch(opens) and _CLOCK.fullmatch(closes) and opens < closes
-            sentence = f"{opens}-{closes} is no window such as 09:00-17:30."
-            _check(is_window, "opening_hours", sentence)
+    _check(is_time_zone(location.time_zone), "time_zone", "It is no IANA time zone.")
+    check_hours(location.opening_hours, "opening_hours")
+    check_calendar(location.calendar)
 
 
 def check_network(network: NetworkInput) -> None:
@@ -125,7 +112,8 @@ def check_switch(switch: SwitchInput) -> None:
         raise Refusal("instant_unusable", sentence, field="off_until")
 
 
-def _is_time_zone(name: str) -> bool:
+def is_time_zone(name: str) -> bool:
+    """Tell whether a name is that of an IANA time zone."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -1,7 +1,7 @@
 -- name: locations
 -- Every location, in order of id. Index: location_pkey.
 SELECT id, ref, kind, latitude, longitude, time_zone, opening_hours, capabilities,
-       handling_cost_minor, handling_min, daily_capacity
+       handling_cost_minor, handling_min, daily_capacity, calendar
 FROM location ORDER BY id
 
 -- name: network_locations
@@ -62,20 +62,23 @@ WITH asked AS (
     FROM json_to_recordset(%s::json) AS u
         (ref text, kind text, name text, address jsonb, latitude double precision,
          longitude double precision, time_zone text, opening_hours jsonb, capabilities text[],
-         handling_cost_minor bigint, handling_min int, daily_capacity jsonb, attributes jsonb)
+         handling_cost_minor bigint, handling_min int, daily_capacity jsonb, attributes jsonb,
+         calendar jsonb)
     LEFT JOIN location AS l ON l.ref = u.ref
     WHERE l.id IS NULL
        OR (l.kind, l.name, l.address, l.latitude, l.longitude, l.time_zone, l.opening_hours,
-           l.capabilities, l.handling_cost_minor, l.handling_min, l.daily_capacity, l.attributes)
+           l.capabilities, l.handling_cost_minor, l.handling_min, l.daily_capacity, l.attributes,
+           l.calendar)
        IS DISTINCT FROM (u.kind, u.name, u.address, u.latitude, u.longitude, u.time_zone,
            u.opening_hours, u.capabilities, u.handling_cost_minor, u.handling_min,
-           u.daily_capacity, u.attributes)
+           u.daily_capacity, u.attributes, u.calendar)
 ), written AS (
     INSERT INTO location (id, ref, kind, name, address, latitude, longitude, time_zone,
-        opening_hours, capabilities, handling_cost_minor, handling_min, daily_capacity, attributes)
+        opening_hours, capabilities, handling_cost_minor, handling_min, daily_capacity, attributes,
+        calendar)
     SELECT coalesce(id, nextval('location_id_seq')), ref, kind, name, address, latitude, longitude,
         time_zone, opening_hours, capabilities, handling_cost_minor, handling_min, daily_capacity,
-        attributes
+        attributes, calendar
     FROM asked ORDER BY ref
     ON CONFLICT ON CONSTRAINT location_ref_unique DO UPDATE
     SET kind = excluded.kind, name = excluded.name, address = excluded.address,
@@ -83,7 +86,7 @@ WITH asked AS (
         time_zone = excluded.time_zone, opening_hours = excluded.opening_hours,
         capabilities = excluded.capabilities, handling_cost_minor = excluded.handling_cost_minor,
         handling_min = excluded.handling_min, daily_capacity = excluded.daily_capacity,
-        attributes = excluded.attributes
+        attributes = excluded.attributes, calendar = excluded.calendar
 )
 SELECT ref, is_new FROM asked
 
@@ -175,3 +178,48 @@ SET off_from = excluded.off_from, off_until = excluded.off_until, reason = exclu
 WHERE (s.off_from, s.off_until, s.reason)
       IS DISTINCT FROM (excluded.off_from, excluded.off_until, excluded.reason)
 RETURNING s.network_id, s.service
+
+-- name: search_locations
+-- Locations of a kind, in a network, around a point or in a box (west of east over the date line),
+-- the nearest first or in order of ref, with what is off now. Index: none, there are few.
+WITH asked AS (
+    SELECT %s::text AS kind, %s::text AS network, %s::float8 AS latitude, %s::float8 AS longitude,
+           %s::float8 AS within_km, %s::float8 AS south, %s::float8 AS west, %s::float8 AS north,
+           %s::float8 AS east, %s::text AS after, %s::timestamptz AS now, %s::int AS most
+), placed AS (
+    SELECT l.*, 2 * 6371.0088 * asin(sqrt(least(1,
+               sin(radians(l.latitude - a.latitude) / 2) ^ 2
+               + cos(radians(l.latitude)) * cos(radians(a.latitude))
+               * sin(radians(l.longitude - a.longitude) / 2) ^ 2))) AS km
+    FROM location AS l, asked AS a
+    WHERE (a.kind IS NULL OR l.kind = a.kind)
+      AND (a.after IS NULL OR l.ref COLLATE "C" > a.after)
+      AND (a.south IS NULL OR (l.latitude BETWEEN a.south AND a.north
+           AND CASE WHEN a.west <= a.east THEN l.longitude BETWEEN a.west AND a.east
+                    ELSE l.longitude >= a.west OR l.longitude <= a.east END))
+      AND (a.network IS NULL OR EXISTS (
+           SELECT FROM network_location AS m JOIN network AS n ON n.id = m.network_id
+           WHERE m.location_id = l.id AND n.ref = a.network))
+)
+SELECT p.ref, p.kind, p.name, p.address, p.latitude, p.longitude, p.time_zone, p.km,
+       ARRAY(SELECT s.service FROM location_switch AS s
+             WHERE s.location_id = p.id AND s.off_from <= a.now
+               AND (s.off_until > a.now) IS NOT FALSE ORDER BY 1)
+FROM placed AS p, asked AS a
+WHERE a.within_km IS NULL OR p.km <= a.within_km
+ORDER BY p.km, p.ref COLLATE "C" LIMIT (SELECT most FROM asked)
+
+-- name: location_by_ref
+-- Everything of one location. Index: location_ref_unique.
+SELECT id, ref, kind, name, address, latitude, longitude, time_zone, opening_hours, capabilities,
+       handling_cost_minor, handling_min, daily_capacity, attributes, calendar
+FROM location WHERE ref = %s
+
+-- name: networks_of
+-- The networks a location is in. Index: none, there are few.
+SELECT n.ref FROM network_location AS m JOIN network AS n ON n.id = m.network_id
+WHERE m.location_id = %s ORDER BY 1
+
+-- name: switches_of
+-- Services of a location that are switched off, or will be. Index: location_switch_pkey.
+SELECT service, off_from, off_until, reason FROM location_switch WHERE location_id = %s ORDER BY 1

@@ -117,7 +117,10 @@ class Knowledge:
 
     async def refresh_capacity(self) -> None:
         """Read what is counted on the working days of now, for what sourcing proposes."""
-        days = sorted(set(self.directory.working_days(self.clock.now())))
+        now, directory = self.clock.now(), self.directory
+        days = sorted(
+            {d for one in directory.daily_limit for d in directory.working_days(now, one)}
+        )
 
         async def work(tx: Tx) -> dict[CapacityKey, int]:
             return await read_capacity(tx, days)
@@ -277,12 +280,12 @@ class Knowledge:
         self, services: Iterable[str], now: datetime, used: Mapping[CapacityKey, int]
     ) -> dict[str, NDArray[np.int32]]:
         directory = self.directory
-        days = directory.working_days(now)
         result: dict[str, NDArray[np.int32]] = {}
         for service in services:
             limits = directory.daily_limit.get(service)
             if limits is None:
                 continue
+            days = directory.working_days(now, service)
             left = np.where(limits < 0, UNLIMITED, limits).astype(np.int32)
             for row in np.flatnonzero(limits >= 0).tolist():
                 key = (int(directory.location_ids[row]), service, days[row])
@@ -293,10 +296,9 @@ class Knowledge:
     def terms(self, now: datetime) -> Terms:
         """Return the terms on which stock is decided at an instant."""
         directory = self.directory
-        days = directory.working_days(now)
 
-        def working_day(location_id: int) -> date:
-            return days[directory.row_of[location_id]]
+        def working_day(location_id: int, service: str) -> date:
+            return directory.working_days(now, service)[directory.row_of[location_id]]
 
         def capacity_limit(location_id: int, service: str) -> int:
             limits = directory.daily_limit.get(service)

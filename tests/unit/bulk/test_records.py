@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from penstock.bulk.model import Fault
 from penstock.bulk.records import Chunk, Shape, record_chunks, sliced
 from penstock.catalogue.model import ProductInput
 from penstock.errors import Refusal
+from penstock.network.hours import CalendarInput, OwnDate
 from penstock.network.model import LocationInput
 from penstock.orders.intake import OrderInput
 
@@ -43,6 +45,16 @@ def test_a_nested_field_is_json_text_or_a_column_for_each_part(tmp_path: Path) -
     assert isinstance(location, LocationInput)
     assert (location.address, location.daily_capacity) == ({"town": "Bath"}, {"deliver": 120})
     assert location.opening_hours == {"mon": [("09:00", "17:30")]}
+
+
+def test_a_calendar_s_holidays_are_a_column_and_its_dates_json(tmp_path: Path) -> None:
+    header = "ref,kind,latitude,longitude,calendar.holidays,calendar.dates"
+    row = 'L1,store,51.4,-2.4,GB-ENG,"[{""on"":""2026-12-24"",""reason"":""inventory""}]"'
+    (chunk,) = chunks(written(tmp_path, "l.csv", f"{header}\n{row}\n"), LOCATIONS)
+    (location,) = chunk.values
+    assert isinstance(location, LocationInput)
+    eve = OwnDate(date(2026, 12, 24), reason="inventory")
+    assert location.calendar == CalendarInput(holidays="GB-ENG", dates=[eve])
 
 
 def test_values_are_converted_and_what_is_wrong_names_the_field(tmp_path: Path) -> None:

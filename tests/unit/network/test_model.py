@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from penstock.errors import Refusal
+from penstock.network.hours import CalendarInput, OwnDate, SlotRule
 from penstock.network.model import LocationInput, SwitchInput, check_location, check_switch
 
+TODAY = date(2026, 3, 2)
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
@@ -25,10 +27,11 @@ AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
         ("time_zone", "../etc/passwd"),
         ("time_zone", ""),
         ("opening_hours", {"monday": []}),
-        ("opening_hours", {"mon": [("17:30", "09:00")]}),
+        ("opening_hours", {"mon": [("09:00", "09:00")]}),
         ("opening_hours", {"mon": [("9:00", "17:30")]}),
         ("opening_hours", {"mon": [("09:00", "24:30")]}),
         ("opening_hours", {"mon": [("09:00", "10:00")] * 11}),
+        ("opening_hours", {"mon": [("24:00", "02:00")]}),
         ("capabilities", ["teleport"]),
         ("daily_capacity", {"teleport": 1}),
         ("daily_capacity", {"deliver": -1}),
@@ -54,6 +57,41 @@ def test_a_location_is_refused_by_the_field_that_is_wrong(field: str, value: Any
 def test_a_location_may_be_open_until_midnight() -> None:
     hours = {"fri": [("09:00", "24:00")]}
     check_location(LocationInput("a", "locker", -90, 180, opening_hours=hours))
+
+
+@pytest.mark.parametrize(
+    ("field", "calendar"),
+    [
+        ("holidays", CalendarInput(holidays="XX")),
+        ("holidays", CalendarInput(holidays="GB-XX")),
+        ("holidays", CalendarInput(holidays="GB-")),
+        ("dates", CalendarInput(dates=[OwnDate(TODAY, TODAY - timedelta(days=1))])),
+        ("dates", CalendarInput(dates=[OwnDate(TODAY, TODAY + timedelta(days=5_000))])),
+        ("dates", CalendarInput(dates=[OwnDate(TODAY, windows=[("9", "10")])])),
+        ("dates", CalendarInput(dates=[OwnDate(TODAY, services=["teleport"])])),
+        ("hours", CalendarInput(hours={"teleport": {}})),
+        ("hours", CalendarInput(hours={"collect": {"monday": []}})),
+        ("cut_offs", CalendarInput(cut_offs={"teleport": {"mon": "14:00"}})),
+        ("cut_offs", CalendarInput(cut_offs={"deliver": {"monday": "14:00"}})),
+        ("cut_offs", CalendarInput(cut_offs={"deliver": {"all": "2pm"}})),
+        ("slots", CalendarInput(slots={"teleport": SlotRule()})),
+        ("slots", CalendarInput(slots={"collect": SlotRule(length_min=0)})),
+        ("slots", CalendarInput(slots={"collect": SlotRule(capacity=-1)})),
+    ],
+)
+def test_a_calendar_is_refused_by_the_field_that_is_wrong(
+    field: str, calendar: CalendarInput
+) -> None:
+    with pytest.raises(Refusal) as caught:
+        check_location(LocationInput("a", "store", 51, 0, calendar=calendar))
+    assert caught.value.code == "invalid_location"
+    assert caught.value.data["field"] == f"calendar.{field}"
+
+
+def test_a_location_may_be_open_over_midnight_and_close_on_holidays() -> None:
+    hours = {"fri": [("22:00", "02:00")]}
+    calendar = CalendarInput(holidays="GB-ENG", cut_offs={"deliver": {"all": "14:00"}})
+    check_location(LocationInput("a", "store", 51, 0, opening_hours=hours, calendar=calendar))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.network.calendars import WEEKDAYS, working_day
+from penstock.network.calendar import view_days
+from penstock.network.calendar import working_day as working_day_of
+from penstock.network.hours import (
+    WEEKDAYS,
+    CalendarInput,
+    Hours,
+    OwnDate,
+    calendar_of,
+    next_days,
+    public_holidays,
+)
 
 LONDON = "Europe/London"
 SHOP = {
@@ -19,6 +29,10 @@ SHOP = {
 }
 NIGHTLY = {day: [("00:00", "02:00")] for day in WEEKDAYS}
 ALWAYS = {day: [("00:00", "24:00")] for day in WEEKDAYS}
+
+
+def working_day(hours: Hours, time_zone: str, at: datetime) -> date:
+    return working_day_of(calendar_of(hours, time_zone, CalendarInput(), "deliver"), at)
 
 
 def utc(text: str) -> datetime:
@@ -69,6 +83,46 @@ def test_without_hours_and_with_all_hours_every_local_day_is_a_working_day(
     at = utc("2026-06-30T23:30")  # already July in London
     assert working_day(hours, LONDON, at) == date(2026, 7, 1)
     assert working_day(hours, "America/New_York", at) == date(2026, 6, 30)
+
+
+@pytest.mark.parametrize(
+    ("code", "day", "name"),
+    [
+        ("GB-ENG", date(2026, 4, 6), "Easter Monday"),
+        ("GB-SCT", date(2026, 4, 6), None),
+        ("US", date(2026, 7, 3), "Independence Day (observed)"),
+        ("", date(2026, 12, 25), None),
+        ("CN", date(2150, 10, 1), None),  # nobody knows yet
+    ],
+)
+def test_public_holidays_are_those_of_the_country_or_its_part(
+    code: str, day: date, name: str | None
+) -> None:
+    assert public_holidays(code, day.year).get(day.toordinal()) == name
+
+
+def test_dates_of_one_s_own_come_before_holidays_and_holidays_before_the_week() -> None:
+    boxing_day = date(2026, 12, 26)  # a Saturday
+    sale = OwnDate(boxing_day, windows=[("08:00", "20:00")], services=["collect"], reason="sale")
+    record = CalendarInput(holidays="GB-ENG", dates=[sale])
+    reasons = {}
+    for service in ("deliver", "collect"):
+        (view,) = view_days(calendar_of(SHOP, LONDON, record, service), [boxing_day])
+        reasons[service] = (view.reason, len(view.windows))
+    assert reasons == {"deliver": ("Boxing Day", 0), "collect": ("sale", 1)}
+
+
+def test_a_service_may_have_hours_and_cut_offs_of_its_own() -> None:
+    record = CalendarInput(
+        hours={"collect": {"mon": [("10:00", "12:00")]}},
+        cut_offs={"deliver": {"all": "15:00", "mon": "14:00"}},
+    )
+    monday = date(2026, 3, 2)
+    (collect,) = view_days(calendar_of(SHOP, LONDON, record, "collect"), [monday])
+    deliver = view_days(calendar_of(SHOP, LONDON, record, "deliver"), next_days(monday, 3))
+    assert [one.hour for one in collect.windows[0]] == [10, 12]
+    assert collect.cut_off is None
+    assert [one.cut_off and one.cut_off.hour for one in deliver] == [14, 15, None]
 
 
 def test_a_store_open_one_day_a_week_waits_for_it() -> None:
