@@ -40,6 +40,7 @@ from penstock.rules.work import run_due
 IDLE_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.25
 CAPACITY_EVERY_S = 1.0
+LEARNT_EVERY_S = 60.0
 EXPIRY_EVERY_S = 0.5
 PARTITIONS_EVERY_S = 3_600.0
 HOLDS_PER_PASS = 5_000
@@ -166,9 +167,14 @@ async def _prepare(tx: Tx) -> None:
 
 
 async def _watch_capacity(knowledge: Knowledge, stop: asyncio.Event) -> None:
+    """Read what is counted every second, and what was learnt every minute."""
+    learnt_at = time.monotonic()
     while not await pause(stop, CAPACITY_EVERY_S):
         try:
             await knowledge.refresh_capacity()
+            if time.monotonic() - learnt_at > LEARNT_EVERY_S:
+                learnt_at = time.monotonic()
+                await knowledge.refresh_dates()
         except PenstockError as error:
             _log.warning("capacity not read", error=str(error))
 

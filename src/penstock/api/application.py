@@ -21,6 +21,7 @@ from penstock.api.errors import failed, method_not_allowed, refused
 from penstock.api.exchange import Exchange, Reply, Request, Scope, read_request, send_reply
 from penstock.api.intake import post_orders
 from penstock.api.order_views import get_orders
+from penstock.api.promises import post_basket, post_promise
 from penstock.api.routes import make_routes
 from penstock.api.served import Served
 from penstock.api.stock import post_stock
@@ -34,6 +35,8 @@ HOT: Mapping[str, Mapping[str, Handler]] = {
     "/v1/orders": {"POST": post_orders, "GET": get_orders},
     "/v1/availability": {"GET": get_availability, "POST": post_availability},
     "/v1/stock": {"POST": post_stock},
+    "/v1/promises": {"POST": post_promise},
+    "/v1/baskets": {"POST": post_basket},
 }
 
 

@@ -122,3 +122,10 @@ SELECT count(*) FROM entity WHERE kind = 'thing' AND ref LIKE %s AND status = 'e
 -- name: timers_done
 -- The entities of a label that their timer has moved on. Index: entity_ref_unique.
 SELECT id FROM entity WHERE kind = 'thing' AND ref LIKE %s AND status <> 'new'
+
+-- name: give_hours
+-- Gives every location of a benchmark opening hours.
+UPDATE location SET opening_hours = (
+    SELECT jsonb_object_agg(day, '[["08:00", "18:00"]]'::jsonb)
+    FROM unnest(ARRAY['mon', 'tue', 'wed', 'thu', 'fri', 'sat']) AS d (day)
+)

@@ -17,6 +17,7 @@ from penstock.bench.hot_sku import HOT_BUDGETS, bench_hot_sku
 from penstock.bench.imports import IMPORT_BUDGETS, bench_import, bench_limit
 from penstock.bench.machine import look_at_machine
 from penstock.bench.orders import ORDERS_BUDGETS, bench_orders
+from penstock.bench.promise import PROMISE_BUDGETS, bench_promise
 from penstock.bench.report import Budget, Figure, Options, Result
 from penstock.bench.scale import SCALE_BUDGETS, bench_scale
 from penstock.bench.sourcing import SOURCING_BUDGETS, bench_sourcing
@@ -67,6 +68,11 @@ NAMES: dict[str, Benchmark] = {
         "One SKU, 64 clients, 1, 2 and 4 processes, with cancellations and expiring holds.",
         bench_hot_sku,
         HOT_BUDGETS,
+    ),
+    "promise": Benchmark(
+        "What a cart of 5 lines would get, from 1,000 locations, over HTTP.",
+        bench_promise,
+        PROMISE_BUDGETS,
     ),
     "sourcing": Benchmark(
         "Choosing locations alone: 5 lines, 1,000 locations.", bench_sourcing, SOURCING_BUDGETS

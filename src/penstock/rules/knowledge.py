@@ -35,6 +35,7 @@ from penstock.network.directory import Directory, load_directory
 from penstock.network.profiles import load_profiles
 from penstock.orders.intake import OrderInput
 from penstock.passes import Pass, run_pass
+from penstock.rules.dates import Dates, load_dates
 from penstock.rules.subjects import tell_crossings
 from penstock.sourcing.model import UNLIMITED, Candidates, Demand, Locations, Plan, Profile
 from penstock.sourcing.source import source
@@ -61,6 +62,7 @@ class Knowledge:
         self.capacity_used: dict[CapacityKey, int] = {}
         self.vocabulary: Vocabulary = load_vocabulary()
         self.settings: Mapping[str, Any] = {}
+        self.dates = Dates()
         self._channel_views: dict[int | None, dict[str, Any]] = {}
         self._workflows_of: dict[tuple[str, str, int | None], Workflow | None] = {}
 
@@ -101,6 +103,8 @@ class Knowledge:
         if "workflow" in stale:
             self.vocabulary = load_vocabulary()  # a package may be new
             self.workflows = await load_workflows(tx, self.vocabulary)
+        if stale & {"carrier", "network"}:
+            self.dates = await load_dates(tx, self.directory.refs)
         if stale & {"channel", "workflow"}:
             self.settings = await load_settings(tx)
             self._channel_views = {}
@@ -114,6 +118,14 @@ class Knowledge:
             await self.refresh(tx, revisions)
 
         await self.database.run(self.schema, work)
+
+    async def refresh_dates(self) -> None:
+        """Read again what was learnt of locations and lanes."""
+
+        async def work(tx: Tx) -> Dates:
+            return await load_dates(tx, self.directory.refs)
+
+        self.dates = await self.database.run(self.schema, work)
 
     async def refresh_capacity(self) -> None:
         """Read what is counted on the working days of now, for what sourcing proposes."""
@@ -230,6 +242,10 @@ class Knowledge:
     def plan(self, demands: Sequence[Demand], now: datetime) -> list[Plan]:
         """Propose plans from the index; they may be late, and stock decides."""
         return self._plan(demands, now, self.index, self.capacity_used)
+
+    def candidates(self, demands: Sequence[Demand], now: datetime) -> Candidates:
+        """Return where demands may be met, as the index has it."""
+        return self._candidates(demands, now, self.index, self.capacity_used)
 
     def _plan(
         self,

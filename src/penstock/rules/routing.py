@@ -11,6 +11,8 @@ from datetime import date
 from typing import ClassVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from penstock.engine.context import Context
 from penstock.engine.rule import Rule
@@ -19,6 +21,8 @@ from penstock.inventory.model import Answer, Ask, Cause, Reservation
 from penstock.orders.model import Choice, Line, Order
 from penstock.passes import Pass
 from penstock.sourcing.model import Demand, DemandLine, Plan, Shipment
+
+Ints = Sequence[int] | NDArray[np.int32]
 
 
 class Wanted(msgspec.Struct, gc=False):
@@ -50,14 +54,14 @@ class Source(Rule, frozen=True):
         for context in contexts:
             context.memo["wanted"] = []
             for choice in context.root.choices:
-                of_choice = _demands(context.root, choice, knowledge.products.weight_g)
+                of_choice = demands_of(context.root, choice, knowledge.products.weight_g)
                 demands += [(context, choice, demand) for demand in of_choice]
         plans = knowledge.plan([demand for _, _, demand in demands], tx.now)
         for (context, choice, demand), plan in zip(demands, plans, strict=True):
             context.memo["wanted"].append(Wanted(choice, demand, plan))
 
 
-def _demands(order: Order, choice: Choice, weight_g: Sequence[int]) -> list[Demand]:
+def demands_of(order: Order, choice: Choice, weight_g: Ints) -> list[Demand]:
     """Return the choice's demands: one per location its lines are pinned to, most often one."""
     by_pin: dict[int | None, list[Line]] = {}
     for line in choice.lines:
