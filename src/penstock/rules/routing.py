@@ -74,6 +74,7 @@ def _demands(order: Order, choice: Choice, weight_g: Sequence[int]) -> list[Dema
                 excluded.add(fulfilment.origin_id)
             open_parcels += fulfilment.status not in {"rejected", "cancelled"}
     most = None if choice.max_parcels is None else max(choice.max_parcels - open_parcels, 0)
+    tier = str(order.customer.get("tier", "standard"))
     return [
         Demand(
             id=choice.id,
@@ -89,6 +90,9 @@ def _demands(order: Order, choice: Choice, weight_g: Sequence[int]) -> list[Dema
             pinned_location_id=pin,
             max_parcels=most,
             ship_complete=choice.ship_complete,
+            tier=tier,
+            basket_minor=order.total_minor,
+            currency=order.currency,
         )
         for pin, lines in by_pin.items()
     ]

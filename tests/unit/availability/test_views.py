@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.unit.availability import shop
 
 from penstock.availability.atp import Availability
-from penstock.availability.controls import Controls, Rule
+from penstock.availability.controls import Controls
+from penstock.availability.rule import Rule
 from penstock.availability.follow import Follower
 from penstock.availability.index import Index
 from penstock.availability.nearest import distances_km, places_with_stock

@@ -1,4 +1,4 @@
-"""Buffers: set in place of those that name the same."""
+"""Controls: put in place of those with their ref, or that name the same; listed and removed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from tests.db.in_account import all_of, revision, run, told
 from tests.db.stock_moves import account
 
 from penstock.access.channels import ChannelInput, upsert_channels
-from penstock.availability.commands import BufferInput, set_buffers
+from penstock.availability.commands import put_controls
+from penstock.availability.control_input import ControlInput
 from penstock.catalogue.commands import upsert_products
 from penstock.catalogue.model import ProductInput
 from penstock.db import Tx
@@ -20,7 +21,7 @@ from penstock.network.model import LocationInput
 
 @pytest.fixture
 def schema(database: str) -> Iterator[str]:
-    with account(database, "buffers_test") as name:
+    with account(database, "controls_test") as name:
         yield name
 
 
@@ -42,23 +43,23 @@ def test_a_buffer_takes_the_place_of_the_one_that_names_the_same(
     async def work(tx: Tx) -> None:
         await make(tx)
         first = [
-            BufferInput(2, channel="site"),
-            BufferInput(5, sku="B", location="L"),
-            BufferInput(1, location_kind="store"),
-            BufferInput(4),
+            ControlInput(2, channel="site"),
+            ControlInput(5, sku="B", location="L"),
+            ControlInput(1, location_kind="store"),
+            ControlInput(4),
         ]
-        assert await set_buffers(tx, first) == ["created"] * 4
+        assert await put_controls(tx, first) == ["created"] * 4
         before = await revision(tx, "control")
-        assert await set_buffers(tx, first) == ["unchanged"] * 4
+        assert await put_controls(tx, first) == ["unchanged"] * 4
         assert await revision(tx, "control") == before
-        again = [BufferInput(0, channel="site"), BufferInput(4), BufferInput(3, location="L")]
-        assert await set_buffers(tx, again) == ["updated", "unchanged", "created"]
+        again = [ControlInput(0, channel="site"), ControlInput(4), ControlInput(3, location="L")]
+        assert await put_controls(tx, again) == ["updated", "unchanged", "created"]
         assert await revision(tx, "control") == before + 1
         assert await buffers(tx) == [
+            (1, None, None, None, 0),
             (None, 2, 1, None, 5),
             (None, None, None, "store", 1),
             (None, None, None, None, 4),
-            (1, None, None, None, 0),
             (None, None, 1, None, 3),
         ]
 
@@ -68,8 +69,8 @@ def test_a_buffer_takes_the_place_of_the_one_that_names_the_same(
 def test_a_sku_means_the_product_in_every_catalogue(database: str, schema: str) -> None:
     async def work(tx: Tx) -> None:
         await make(tx)
-        assert await set_buffers(tx, [BufferInput(2, sku="A")]) == ["created"]
-        assert await set_buffers(tx, [BufferInput(3, sku="A")]) == ["updated"]
+        assert await put_controls(tx, [ControlInput(2, sku="A")]) == ["created"]
+        assert await put_controls(tx, [ControlInput(3, sku="A")]) == ["updated"]
         assert sorted(await buffers(tx)) == [(None, 1, None, None, 3), (None, 3, None, None, 3)]
 
     run(database, schema, work)
@@ -79,23 +80,23 @@ def test_one_bad_buffer_refuses_itself_only(database: str, schema: str) -> None:
     async def work(tx: Tx) -> None:
         await make(tx)
         asked = [
-            BufferInput(1, sku="nothing"),
-            BufferInput(1, channel="nowhere"),
-            BufferInput(1, location="nowhere"),
-            BufferInput(-1, sku="A"),
-            BufferInput(1, location_kind="castle"),
-            BufferInput(1, sku="\0"),
-            BufferInput(1, sku=""),
-            BufferInput(6, channel="site"),
-            BufferInput(7, channel="site"),
+            ControlInput(1, sku="nothing"),
+            ControlInput(1, channel="nowhere"),
+            ControlInput(1, location="nowhere"),
+            ControlInput(-1, sku="A"),
+            ControlInput(1, location_kind="castle"),
+            ControlInput(1, sku="\0"),
+            ControlInput(1, sku=""),
+            ControlInput(6, channel="site"),
+            ControlInput(7, channel="site"),
         ]
-        assert told(await set_buffers(tx, asked)) == [
+        assert told(await put_controls(tx, asked)) == [
             "unknown_ref",
             "unknown_ref",
             "unknown_ref",
             "quantity_out_of_range",
-            "invalid_buffer",
-            "invalid_buffer",
+            "invalid_control",
+            "invalid_control",
             "unknown_ref",
             "superseded",
             "created",
