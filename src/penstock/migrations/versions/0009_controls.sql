@@ -41,3 +41,4 @@ CREATE TABLE control_use (
 
 -- The controls that count it; negative: at its location. Null, most often: none.
 ALTER TABLE reservation ADD COLUMN counted_by integer[];
+CREATE INDEX reservation_counted ON reservation (position_id) WHERE counted_by IS NOT NULL;
