@@ -150,7 +150,7 @@ def test_what_comes_back_is_kept_again_and_what_is_shipped_is_not(lent: Shop) ->
 def test_units_are_kept_for_large_baskets_of_one_currency(lent: Shop) -> None:
     async def story() -> None:
         async with opened(lent) as account:
-            kept = {"basket_min_minor": 10_000, "basket_currency": "GBP"}
+            kept: dict[str, Any] = {"basket_min_minor": 10_000, "basket_currency": "GBP"}
             await put(account, ControlInput(3, sku="P1", kind="ring_fence", ref="big", **kept))
             await count(account, ("P1", "L1", 3))
             small = await ask(account, "small", "bert")

@@ -1,9 +1,10 @@
 """Available to promise: what a virtual catalogue (a channel and a service) may promise.
 
 Owns the one rule, `max(0, on hand - reserved - floor)` where the location serves and the pool is
-sold, and a total per product and virtual catalogue, of which caps and ring-fences may leave less. Totals are built in slices and then moved on by
-every change of the index; while one is being built, its catalogue answers from the positions, so
-that a network switched off is out of availability at once and nobody waits.
+sold, and a total per product and virtual catalogue, of which caps and ring-fences may leave less.
+Totals are built in slices and then moved on by every change of the index; while one is being built,
+its catalogue answers from the positions, so that a network switched off is out of availability at
+once and nobody waits.
 
 Invariant: a built total equals the sum over the product's positions.
 """

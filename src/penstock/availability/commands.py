@@ -8,7 +8,8 @@ process holds all controls, and PostgreSQL knows too little of the list to plan 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any
 
@@ -162,7 +163,7 @@ def _unknown(control: ControlInput, ids: NamedIds) -> Refusal | None:
     return None
 
 
-def _misfit(control: ControlInput, ways: Set[tuple[str, str, str]]) -> Refusal | None:
+def _misfit(control: ControlInput, ways: AbstractSet[tuple[str, str, str]]) -> Refusal | None:
     """Return why a control cannot be in its group: others (ref, group, way) combine otherwise."""
     if not _is_grouped(control):
         return None

@@ -118,7 +118,7 @@ def _check_percent(control: ControlInput, percent: float) -> None:
         raise _invalid("percent", "Say a quantity or a percentage, not both.")
     if control.kind in COUNTED_KINDS:
         raise _invalid("percent", f"A {control.kind} has a quantity.")
-    if not 0 <= percent <= WHOLE_PERCENT or abs(percent * 100 - round(percent * 100)) > 1e-6:
+    if not 0 <= percent <= WHOLE_PERCENT or round(percent, 2) != percent:
         raise _invalid("percent", "A percentage is from 0 to 100, with at most two decimals.")
 
 

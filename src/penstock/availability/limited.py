@@ -1,4 +1,4 @@
-"""Which products of a virtual catalogue caps and ring-fences concern, for answers from totals. Pure.
+"""Which products of a virtual catalogue caps and ring-fences concern. Pure.
 
 A cap over all places bounds a product's total: a column is enough (`ceiling`). Other caps and all
 ring-fences need the product's places: such products are `special`, and answered from positions.

@@ -21,8 +21,9 @@ async def upsert_products(
     """Make or change products of a catalogue (made when missing); returns an outcome each.
 
     Bumps revision `catalogue` if one changed in what processes hold of it (weight, stocked, on),
-    and `control` where controls name categories; new SKUs are found when they are first missed. Refusals: `invalid_product`, `superseded` (a
-    later record has the same ref); `invalid_catalogue` (its ref) refuses the whole list.
+    and `control` where controls name categories; new SKUs are found when they are first missed.
+    Refusals: `invalid_product`, `superseded` (a later record has the same ref); `invalid_catalogue`
+    (its ref) refuses the whole list.
     """
     if not 1 <= len(catalogue_ref) <= MAX_REF or "\0" in catalogue_ref:
         raise Refusal("invalid_catalogue", f"A catalogue's ref has 1 to {MAX_REF} characters.")

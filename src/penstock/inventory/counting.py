@@ -6,7 +6,8 @@ the ring-fence holds, so the products of one that spans locations are decided wi
 have locked (`fenced_products`).
 
 Invariant: `reserved` of a count is the sum of live reservations that name its control; whatever
-ends, shrinks or ships a reservation moves it in the same pass, once. Pure but for `give_back_alone`.
+ends, shrinks or ships a reservation moves it in the same pass, once. Only `give_back_alone` does
+I/O.
 """
 
 from __future__ import annotations

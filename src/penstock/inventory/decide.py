@@ -1,10 +1,11 @@
 """Deciding: one helper locks a pass's positions, admits every ask in memory, and writes once.
 
 The only place where stock is given, taken back or shipped. Order (DESIGN section 5): positions by
-id, then counted capacities by key, then what caps and ring-fences count (`counting.py`). A proposal may be late, so a loser, or one proposed short, is
-planned again with every position of its products that has anything left, locked: at most
-`MAX_ROUNDS` rounds from a savepoint, the last of them wide for everyone. So nothing is oversold,
-and nobody is answered short while a unit is left. Gives back before it takes.
+id, then counted capacities by key, then what caps and ring-fences count (`counting.py`). A proposal
+may be late, so a loser, or one proposed short, is planned again with every position of its products
+that has anything left, locked: at most `MAX_ROUNDS` rounds from a savepoint, the last of them wide
+for everyone. So nothing is oversold, and nobody is answered short while a unit is left. Gives back
+before it takes.
 """
 
 from __future__ import annotations

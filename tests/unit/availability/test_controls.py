@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -25,9 +26,9 @@ NOTHING = 1 << 40
 GROUPS = {"default": "first", "adds": "sum", "most": "max"}
 
 
-def _rule(group: str, share: bool, amount: int, **fields: object) -> Rule:
+def _rule(group: str, amount: int, *, share: bool, **fields: Any) -> Rule:
     scope = {"percent_bp": amount * 77} if share else {"qty": amount}
-    return Rule(group=group, combine=GROUPS[group], **scope, **fields)  # pyright: ignore
+    return Rule(group=group, combine=GROUPS[group], **scope, **fields)
 
 
 RULES = st.builds(
