@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,13 +11,15 @@ from tests.db.in_account import all_of, revision, run, told
 from tests.db.stock_moves import account
 
 from penstock.access.channels import ChannelInput, upsert_channels
-from penstock.availability.commands import put_controls
+from penstock.availability.categories import products_in
+from penstock.availability.commands import put_controls, remove_controls
 from penstock.availability.control_input import ControlInput
+from penstock.availability.control_views import list_controls
 from penstock.catalogue.commands import upsert_products
 from penstock.catalogue.model import ProductInput
 from penstock.db import Tx
-from penstock.network.commands import upsert_locations
-from penstock.network.model import LocationInput
+from penstock.network.commands import upsert_locations, upsert_networks
+from penstock.network.model import LocationInput, NetworkInput
 
 
 @pytest.fixture
@@ -102,5 +105,93 @@ def test_one_bad_buffer_refuses_itself_only(database: str, schema: str) -> None:
             "created",
         ]
         assert await buffers(tx) == [(1, None, None, None, 7)]
+
+    run(database, schema, work)
+
+
+def every_kind() -> list[ControlInput]:
+    return [
+        ControlInput(4, ref="base"),
+        ControlInput(percent=12.5, ref="share", kind="safety_stock", category="tools"),
+        ControlInput(1, ref="added", group="more", combine="sum", daily_from="09:00"),
+        ControlInput(ref="none", kind="exclusion", network="west", channel="site"),
+        ControlInput(5, ref="cap", kind="cap", sku="A", per_location=True),
+        ControlInput(6, ref="fence", kind="ring_fence", sku="B", kept_tiers=["gold"]),
+    ]
+
+
+async def make_network(tx: Tx) -> None:
+    await make(tx)
+    await upsert_networks(tx, [NetworkInput("west", ["L"])])
+
+
+def test_controls_of_every_kind_are_put_listed_in_words_and_removed(
+    database: str, schema: str
+) -> None:
+    async def work(tx: Tx) -> None:
+        await make_network(tx)
+        assert await put_controls(tx, every_kind()) == ["created"] * 6
+        assert await put_controls(tx, every_kind()) == ["unchanged"] * 6
+        listed = {one.ref: one for one in await list_controls(tx)}
+        assert list(listed) == ["added", "base", "cap", "fence", "none", "share"]
+        assert (listed["share"].percent, listed["share"].qty) == (12.5, None)
+        assert (listed["none"].network, listed["none"].channel) == ("west", "site")
+        assert (listed["added"].daily_from, listed["added"].combine) == ("09:00", "sum")
+        assert (listed["cap"].sku, listed["cap"].per_location) == ("A", True)
+        assert listed["fence"].kept_tiers == ["gold"]
+        assert [one.ref for one in await list_controls(tx, "site")] == ["none"]
+        assert [one.ref for one in await list_controls(tx, after="fence", limit=1)] == ["none"]
+        before = await revision(tx, "control")
+        assert told(await remove_controls(tx, ["cap", "nothing"])) == ["removed", "unknown_control"]
+        assert await revision(tx, "control") == before + 1
+        assert await all_of(tx, "SELECT count(*) FROM control") == [(5,)]
+
+    run(database, schema, work)
+
+
+def test_what_contradicts_itself_or_its_group_is_refused_by_itself(
+    database: str, schema: str
+) -> None:
+    async def work(tx: Tx) -> None:
+        await make_network(tx)
+        await put_controls(tx, every_kind())
+        asked = [
+            ControlInput(1, ref="1", percent=5.0),
+            ControlInput(ref="2"),
+            ControlInput(1, ref="3", kind="exclusion"),
+            ControlInput(ref="4", kind="cap", percent=5.0),
+            ControlInput(1, ref="5", kind="ring_fence", kept_tiers=["gold"]),
+            ControlInput(1, ref="6", kind="ring_fence", sku="A"),
+            ControlInput(1, ref="7", kept_tiers=["gold"]),
+            ControlInput(1, ref="8", daily_from="9 o'clock"),
+            ControlInput(1, ref="9", sku="A", category="tools"),
+            ControlInput(1, ref="10", group="more", combine="max"),
+            ControlInput(1, ref="11", kind="cap", group="more"),
+            ControlInput(percent=0.001, ref="12"),
+            ControlInput(1, ref="13", network="east"),
+            ControlInput(1, ref="14", basket_min_minor=4),
+            ControlInput(1, ref="15", active_from=datetime(2026, 3, 1)),  # noqa: DTZ001
+        ]
+        results = told(await put_controls(tx, asked))
+        others = {9: "control_group_differs", 12: "unknown_ref"}
+        assert results == [others.get(n, "invalid_control") for n in range(15)]
+        both = [ControlInput(1, ref="added", group="more", combine="max")]
+        assert await put_controls(tx, both) == ["updated"]  # it was alone in its group
+
+    run(database, schema, work)
+
+
+def test_a_category_holds_those_below_it_and_products_made_later(
+    database: str, schema: str
+) -> None:
+    async def work(tx: Tx) -> None:
+        await make(tx)
+        await put_controls(tx, [ControlInput(ref="none", kind="exclusion", category="tools")])
+        before = await revision(tx, "control")
+        drills = [ProductInput("D", category_ref="tools/drills"), ProductInput("T")]
+        await upsert_products(tx, "main", drills)
+        assert await revision(tx, "control") == before + 1
+        (ids,) = (await products_in(tx, ["tools"])).values()
+        assert await all_of(tx, "SELECT id FROM product WHERE ref = 'D'") == [(int(ids[0]),)]
 
     run(database, schema, work)

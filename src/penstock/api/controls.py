@@ -11,6 +11,7 @@ from typing import Annotated
 
 import msgspec
 
+from penstock.api.errors import problem
 from penstock.api.exchange import Reply, Request
 from penstock.api.reading import read_json, refuse_nul
 from penstock.api.served import Served
@@ -83,7 +84,7 @@ async def get_controls(served: Served, request: Request) -> Reply:
 
 def _results(refs: list[str], results: list[Result]) -> Reply:
     told = [
-        {"ref": ref, "problem": result.as_document()}
+        {"ref": ref, "problem": msgspec.Raw(problem(result))}
         if isinstance(result, Refusal)
         else {"ref": ref, "result": result}
         for ref, result in zip(refs, results, strict=True)

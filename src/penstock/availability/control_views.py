@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from penstock.availability.commands import SQL
+from penstock.availability.rule import FLOOR_KINDS
 from penstock.db import Tx
 
 MAX_LISTED = 1_000
@@ -26,8 +27,8 @@ class ControlView(msgspec.Struct, frozen=True, omit_defaults=True):
     category: str | None = None
     qty: int | None = None
     percent: float | None = None
-    group: str = "default"
-    combine: str = "first"
+    group: str | None = None
+    combine: str | None = None
     priority: int = 0
     active_from: datetime | None = None
     active_until: datetime | None = None
@@ -57,6 +58,8 @@ def _view(row: Sequence[object]) -> ControlView:
     if has_share or fields["kind"] == "exclusion":
         fields["qty"] = None
     fields["percent"] = percent_bp / 100 if has_share and isinstance(percent_bp, int) else None
+    if fields["kind"] not in FLOOR_KINDS:
+        fields["group"] = fields["combine"] = None
     for name in ("daily_from", "daily_until"):
         hour = fields[name]
         fields[name] = hour[:5] if isinstance(hour, str) else None
