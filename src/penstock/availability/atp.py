@@ -64,7 +64,28 @@ class Terms(msgspec.Struct, frozen=True):
 
     def available(self, held: Held) -> NDArray[np.int64]:
         """Return what may be promised of each position."""
-        return self.free(held) * self.serves[rows_of(self.row_of, held.location_ids)]
+        rows = rows_of(self.row_of, held.location_ids)
+        left = held.net.astype(np.int64)
+        if not self.floors.is_zero:
+            left -= self.floors.at(held.product_ids, rows, held.on_hand)
+        left *= self.serves[rows] & self.controls.sells(held.pool_ids)
+        return np.maximum(left, 0, out=left)
+
+    def moved(self, change: Change) -> NDArray[np.int64]:
+        """Return by how much what may be promised of each position changed."""
+        places = (change.product_ids, change.location_ids, change.pool_ids)
+        if self.floors.needs_on_hand:
+            after = self.available(Held(*places, change.net_after, change.on_hand_after))
+            return after - self.available(Held(*places, change.net_before, change.on_hand_before))
+        rows = rows_of(self.row_of, change.location_ids)
+        after, before = change.net_after.astype(np.int64), change.net_before.astype(np.int64)
+        if not self.floors.is_zero:  # the same before and after
+            floors = self.floors.at(change.product_ids, rows)
+            after -= floors
+            before -= floors
+        moved = np.maximum(after, 0, out=after) - np.maximum(before, 0, out=before)
+        moved *= self.serves[rows] & self.controls.sells(change.pool_ids)
+        return moved
 
     def free(self, held: Held) -> NDArray[np.int64]:
         """Return what is free of each position, its floor left, whether it serves or not."""
@@ -125,11 +146,7 @@ class VirtualCatalogue:
         if self._built_to < _ALL:
             change = _below(change, self._built_to)
         if len(change.position_ids):
-            places = (change.product_ids, change.location_ids, change.pool_ids)
-            before = Held(*places, change.net_before, change.on_hand_before)
-            after = Held(*places, change.net_after, change.on_hand_after)
-            moved = self.terms.available(after) - self.terms.available(before)
-            self._add(change.product_ids, moved)
+            self._add(change.product_ids, self.terms.moved(change))
 
     def _add(self, product_ids: Ints, quantities: NDArray[np.int64]) -> None:
         highest = int(product_ids.max())
@@ -143,20 +160,24 @@ class VirtualCatalogue:
         """Return what may be promised at each position."""
         return self.terms.available(self.held(position_ids))
 
-    def held(self, position_ids: Ints) -> Held:
-        """Return positions as columns."""
+    def held(self, position_ids: Ints, *, with_on_hand: bool = False) -> Held:
+        """Return positions as columns; on hand where floors look at it, or it is asked for."""
         index = self.index
         places = (index.product[position_ids], index.location[position_ids])
-        qtys = (index.net(position_ids), index.on_hand[position_ids])
-        return Held(*places, index.pool[position_ids], *qtys)
+        net = index.net(position_ids)
+        needs = with_on_hand or self.terms.floors.needs_on_hand
+        on_hand = index.on_hand[position_ids] if needs else net
+        return Held(*places, index.pool[position_ids], net, on_hand)
 
     def totals_of(self, product_ids: Ints, guest: Guest | None = None) -> NDArray[np.int64]:
         """Return what may be promised of each product over all locations; unknown ids have 0."""
         totals = self._totals(product_ids)
         if self._limits is None:
             return totals
-        totals = np.minimum(totals, self._limits.ceiling(product_ids, self._uses))
-        for place in self._limits.special(product_ids).nonzero()[0].tolist():
+        ceiling = self._limits.ceiling(product_ids, self._uses)
+        if ceiling is not None:
+            totals = np.minimum(totals, ceiling)
+        for place in self._limits.special(product_ids):
             product_id = int(product_ids[place])
             places, limits = self.limited(product_id, guest)[1:]
             totals[place] = trimmed(places, limits).sum()
@@ -184,8 +205,9 @@ class VirtualCatalogue:
         if self._limits is None:
             return line_start, ids, available
         ceiling = self._limits.ceiling(product_ids, self._uses)
-        available = np.minimum(available, ceiling.repeat(np.diff(line_start)))
-        for place in self._limits.special(product_ids).nonzero()[0].tolist():
+        if ceiling is not None:
+            available = np.minimum(available, ceiling.repeat(np.diff(line_start)))
+        for place in self._limits.special(product_ids):
             places, limits = self.limited(int(product_ids[place]), guest)[1:]
             available[line_start[place] : line_start[place + 1]] = alone(places, limits)
         return line_start, ids, available

@@ -98,11 +98,11 @@ def stock_of(source: Index | LockedRows, wanted: Wanted, terms: Terms, row_of: I
         line_start, places = _locked_lines(source, wanted.product_ids)
         position_ids = source.position_ids[places]
         location_ids, pool_ids = source.location_ids[places], source.pool_ids[places]
-        net, on_hand = source.net[places], source.on_hand[places]
+        net, on_hand = source.net[places], (source.on_hand, places)
     else:
         line_start, position_ids = source.positions_of(wanted.product_ids)
         location_ids, pool_ids = source.location[position_ids], source.pool[position_ids]
-        net, on_hand = source.net(position_ids), source.on_hand[position_ids]
+        net, on_hand = source.net(position_ids), (source.on_hand, position_ids)
     rows = rows_of(row_of, location_ids)
     floors = _floors(terms.moment, wanted, line_start, rows, on_hand)
     available = net if floors is None else net - floors
@@ -128,9 +128,12 @@ def _floors(
     wanted: Wanted,
     line_start: NDArray[np.intp],
     rows: NDArray[np.int64],
-    on_hand: Ints,
+    on_hand: tuple[Ints, Ints],
 ) -> NDArray[np.int64] | None:
-    """Return each place's floor, by the channel of its line: one look-up per channel there is."""
+    """Return each place's floor, by the channel of its line: one look-up per channel there is.
+
+    `on_hand` is a column and where in it each place is: looked at for shares only.
+    """
     channels = np.unique(wanted.channel_ids).tolist()
     ruled = [channel_id for channel_id in channels if not moment.floors(channel_id).is_zero]
     if not ruled:
@@ -140,7 +143,9 @@ def _floors(
     channel_ids, product_ids = wanted.channel_ids[lines], wanted.product_ids[lines]
     for channel_id in ruled:
         mine = np.flatnonzero(channel_ids == channel_id)
-        floors[mine] = moment.floor(channel_id, product_ids[mine], rows[mine], on_hand[mine])
+        found = moment.floors(channel_id)
+        there = on_hand[0][on_hand[1][mine]] if found.needs_on_hand else None
+        floors[mine] = found.at(product_ids[mine], rows[mine], there)
     return floors
 
 

@@ -63,7 +63,7 @@ def explain(
 ) -> Explained:
     """Explain what a virtual catalogue may promise of one product, in total and per location."""
     ids, places, limits = catalogue.limited(product_id, guest)
-    held, terms = catalogue.held(ids), catalogue.terms
+    held, terms = catalogue.held(ids, with_on_hand=True), catalogue.terms
     rules = _floor_rules(availability, catalogue, product_id)
     path = [None, *reversed(terms.controls.channels.path(terms.channel_id))]
     sold = (np.maximum(held.net, 0) * terms.controls.sells(held.pool_ids)).tolist()

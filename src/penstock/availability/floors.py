@@ -98,6 +98,31 @@ class GroupFloors(msgspec.Struct, frozen=True):
     by_place: Mapping[tuple[int, int], Cell]  # (product id, row)
     place_keys: Int64s  # product id << 32 | row, sorted
     place_cells: Cells
+    is_plain: bool  # units only, and of two cells that meet the later one in `at` is the stronger
+
+    def units(self, codes: Ints | None, product_ids: Ints, rows: Ints) -> Int64s:
+        """Return what a plain group keeps, as `at` says: one column, and no ranks."""
+        found = self.general_cells.qty[rows if codes is None else codes * self.width + rows]
+        for spread in self.spreads:
+            places = spread.place_of.take(product_ids, mode="clip") * spread.rows[rows]
+            found = self._plainly(found, spread.cells.qty[places], places > 0)
+        if len(self.place_keys):
+            places, is_there = self._places(product_ids, rows)
+            found = self._plainly(found, self.place_cells.qty[places], is_there)
+        return found
+
+    def _plainly(self, found: Int64s, more: Int64s, is_said: Bools) -> Int64s:
+        if self.combine == "first":
+            return np.where(is_said, more, found)
+        return found + more if self.combine == "sum" else np.maximum(found, more)
+
+    def _places(self, product_ids: Ints, rows: Ints) -> tuple[NDArray[np.intp], Bools]:
+        """Find products at rows among the places; what is not there has the last, nothing."""
+        keys = (np.asarray(product_ids, dtype=np.int64) << 32) | rows
+        places = np.searchsorted(self.place_keys, keys).clip(max=len(self.place_keys) - 1)
+        is_there = self.place_keys[places] == keys
+        places[~is_there] = len(self.place_keys)
+        return places, is_there
 
     def at(self, codes: Ints, product_ids: Ints, rows: Ints) -> Cells:
         """Return what the group says of each product at each row."""
@@ -106,9 +131,7 @@ class GroupFloors(msgspec.Struct, frozen=True):
             places = spread.place_of.take(product_ids, mode="clip") * spread.rows[rows]
             found = _merged_columns(self.combine, found, spread.cells.take(places))
         if len(self.place_keys):
-            keys = (np.asarray(product_ids, dtype=np.int64) << 32) | rows
-            places = np.searchsorted(self.place_keys, keys).clip(max=len(self.place_keys) - 1)
-            places[self.place_keys[places] != keys] = len(self.place_keys)  # nothing
+            places = self._places(product_ids, rows)[0]
             found = _merged_columns(self.combine, found, self.place_cells.take(places))
         return found
 
@@ -151,11 +174,14 @@ class Floors(msgspec.Struct, frozen=True):
     def at(self, product_ids: Ints, rows: Ints, on_hands: Ints | None = None) -> Int64s:
         """Return what must be left of each product at each location row (-1: any answer)."""
         total = np.zeros(len(product_ids), dtype=np.int64)
-        codes = self.membership.of(product_ids)
-        known = on_hands if self.needs_on_hand else None
+        named = self.membership.of(product_ids) if len(self.membership.sets) > 1 else None
         for group in self.groups:
-            total += group.amounts(group.at(codes, product_ids, rows), known)
-        return np.minimum(total, BLOCKED)
+            if group.is_plain:
+                total += group.units(named, product_ids, rows)
+            else:
+                codes = np.zeros(1, dtype=np.int32) if named is None else named
+                total += group.amounts(group.at(codes, product_ids, rows), on_hands)
+        return np.minimum(total, BLOCKED, out=total)
 
     def one(self, product_id: int, row: int, on_hand: int = 0) -> int:
         """Return what must be left of one product at one location row."""
@@ -265,6 +291,16 @@ def _resolved(
     keys = np.array([(product << 32) | row for product, row in places], dtype=np.int64)
     order = keys.argsort()
     listed = list(places.values())
+    spreads = sorted(spreads, key=lambda one: min(one[1].values()))
+    has_shares = any(
+        cell.percent_bp
+        for cells in (*general, *(one[1].values() for one in spreads), listed)
+        for cell in cells
+    )
+    layers = [(rows, list(by_product.values())) for rows, by_product in spreads]
+    everywhere = np.ones(len(general[0]), dtype=np.bool_)
+    said = [cell for line in general for cell in line if cell != NOTHING]
+    layers = [(everywhere, said), *layers, (everywhere, listed)]
     return GroupFloors(
         combine=combine,
         general=general,
@@ -274,7 +310,21 @@ def _resolved(
         by_place=places,
         place_keys=keys[order],
         place_cells=_cells([*(listed[place] for place in order.tolist()), NOTHING]),
+        is_plain=not has_shares and (combine != "first" or _ascend(layers)),
     )
+
+
+def _ascend(layers: Sequence[tuple[Bools, Sequence[Cell]]]) -> bool:
+    """Tell whether each layer is stronger than every earlier one that it meets."""
+    seen: list[tuple[Bools, int]] = []
+    for rows, cells in layers:
+        if not cells:
+            continue
+        weakest = min(cell.rank for cell in cells)
+        if any(strongest >= weakest and (rows & there).any() for there, strongest in seen):
+            return False
+        seen.append((rows, max(cell.rank for cell in cells)))
+    return True
 
 
 def _spread(rows: Bools, by_product: Mapping[int, Cell]) -> Spread:

@@ -56,10 +56,18 @@ def _spans(one: Counted) -> bool:
 
 def keys_of(asks: Sequence[Ask], ledger: Ledger, terms: Terms, wide: set[int]) -> set[UseKey]:
     """Return the counts that a decision reads or moves: of what it takes, and of what goes back."""
-    keys: set[UseKey] = set()
+    keys = keys_back(
+        ledger,
+        [
+            (r.position_id, r.qty, r.counted_by)
+            for ask in asks
+            for r in (*ask.release, *ask.ship)
+            if r.counted_by
+        ],
+    )
+    if terms.counting is None:
+        return keys
     for ask in asks:
-        back = [(r.position_id, r.qty, r.counted_by) for r in (*ask.release, *ask.ship)]
-        keys |= keys_back(ledger, [one for one in back if one[2]])
         for product_id, counted in _concerning(ask, terms):
             locations = _locations(ask, ledger, product_id, is_wide=product_id in wide)
             for one in counted:
