@@ -72,9 +72,9 @@ BREAKS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "a cap that has counted what nobody keeps": (
         "controls",
-        "INSERT INTO control (kind, qty, ref) VALUES ('cap', 9, 'few');"
-        + "INSERT INTO control_use VALUES (1, 1, 0, 2, 4);"
-        + "UPDATE reservation SET counted_by = '{1}' WHERE position_id = 1",
+        """INSERT INTO control (kind, qty, ref) VALUES ('cap', 9, 'few');
+        INSERT INTO control_use VALUES (1, 1, 0, 2, 4);
+        UPDATE reservation SET counted_by = '{1}' WHERE position_id = 1""",
         ["Control 1 (few) has counted 2 of product 1, but live reservations keep 1."],
     ),
     "a promise of more than there is": (

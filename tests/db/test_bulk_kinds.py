@@ -15,8 +15,10 @@ from tests.shop import LOCATIONS, PROFILE, Shop, opened, order, place, shop
 FREE = FREE_IDS + "ALTER TABLE channel ALTER COLUMN id RESTART WITH 101;"
 CARD = {name: json.dumps(value) for name, value in PROFILE.items()}
 CONTROL: dict[str, Any] = dict.fromkeys(
-    ("ref", "kind", "qty", "percent", "sku", "location", "location_kind", "daily_from")
-    + ("kept_tiers", "active_from", "group")
+    (
+        *("ref", "kind", "qty", "percent", "sku", "location", "location_kind", "daily_from"),
+        *("kept_tiers", "active_from", "group"),
+    )
 )
 RECORDS: dict[str, list[dict[str, Any]]] = {
     "channels": [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.db.in_account import all_of, revision, run, told
 from tests.db.stock_moves import account
 
+from penstock import migrations
 from penstock.access.channels import ChannelInput, upsert_channels
 from penstock.availability.categories import products_in
 from penstock.availability.commands import put_controls, remove_controls
@@ -193,5 +196,31 @@ def test_a_category_holds_those_below_it_and_products_made_later(
         assert await revision(tx, "control") == before + 1
         (ids,) = (await products_in(tx, ["tools"])).values()
         assert await all_of(tx, "SELECT id FROM product WHERE ref = 'D'") == [(int(ids[0]),)]
+
+    run(database, schema, work)
+
+
+def test_buffers_from_before_there_were_refs_are_changed_by_the_file_they_came_from(
+    database: str, schema: str
+) -> None:
+    migration = Path(migrations.__file__).parent / "versions/0009_controls.sql"
+    (give_refs,) = re.findall(r"UPDATE control AS c SET ref.*?;", migration.read_text(), re.DOTALL)
+
+    async def work(tx: Tx) -> None:
+        await make(tx)
+        await tx.script(
+            "INSERT INTO control (channel_id, product_id, location_id, location_kind, qty) VALUES "
+            "(1, NULL, NULL, NULL, 2), (NULL, 2, 1, NULL, 5), (NULL, NULL, NULL, 'store', 1), "
+            "(NULL, NULL, NULL, NULL, 4), (NULL, 1, NULL, NULL, 6), (NULL, 3, NULL, NULL, 6)"
+        )
+        await tx.script(give_refs)
+        same = [
+            ControlInput(2, channel="site"),
+            ControlInput(5, sku="B", location="L"),
+            ControlInput(1, location_kind="store"),
+            ControlInput(4),
+            ControlInput(6, sku="A"),
+        ]
+        assert await put_controls(tx, same) == ["unchanged"] * 5
 
     run(database, schema, work)

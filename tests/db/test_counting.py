@@ -165,3 +165,17 @@ def test_others_leave_what_is_still_kept_and_ours_consume_it(database: str, sche
         assert stock.positions() == {(1, 1): (20, 20)}
 
     tell(database, schema, story)
+
+
+def test_what_is_kept_at_each_location_is_counted_there(database: str, schema: str) -> None:
+    async def story(stock: Counting) -> None:
+        each = msgspec.structs.replace(FENCE, per_location=True)
+        stock.counted = (each,)
+        assert isinstance(await stock.take(18), Refusal)
+        stock.counted = (msgspec.structs.replace(each, is_entitled=True),)
+        assert list(taken(await stock.take(2)).counted_by) == [-3]
+        stock.counted = (each,)
+        taken(await stock.take(17))
+        assert isinstance(await stock.take(1), Refusal)
+
+    tell(database, schema, story)

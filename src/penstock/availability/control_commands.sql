@@ -77,10 +77,12 @@ SELECT DISTINCT ON (c.ref) c.ref, c.kind, ch.ref, p.ref, l.ref, c.location_kind,
        c.active_until, c.daily_from::text, c.daily_until::text, c.per_location,
        (SELECT array_agg(ref ORDER BY ref) FROM channel WHERE id = ANY(c.kept_channels)),
        c.kept_tiers, c.basket_min_minor, c.basket_currency,
-       (SELECT coalesce(sum(u.reserved), 0)::bigint FROM control_use AS u
-        WHERE u.control_id = c.id),
-       (SELECT coalesce(sum(u.shipped), 0)::bigint FROM control_use AS u WHERE u.control_id = c.id)
+       coalesce(used.reserved, 0), coalesce(used.shipped, 0)
 FROM control AS c
+LEFT JOIN (
+    SELECT o.ref, sum(u.reserved)::bigint AS reserved, sum(u.shipped)::bigint AS shipped
+    FROM control_use AS u JOIN control AS o ON o.id = u.control_id GROUP BY o.ref
+) AS used ON used.ref = c.ref
 LEFT JOIN channel AS ch ON ch.id = c.channel_id
 LEFT JOIN product AS p ON p.id = c.product_id
 LEFT JOIN location AS l ON l.id = c.location_id

@@ -26,7 +26,8 @@ UPDATE control AS c SET ref = concat_ws(' ', c.kind,
     'sku=' || (SELECT ref FROM product WHERE id = c.product_id),
     'location=' || (SELECT ref FROM location WHERE id = c.location_id),
     'location_kind=' || c.location_kind);
-ALTER TABLE control ALTER COLUMN ref SET NOT NULL;
+-- The release that is still running writes buffers without one.
+ALTER TABLE control ALTER COLUMN ref SET DEFAULT gen_random_uuid()::text, ALTER COLUMN ref SET NOT NULL;
 CREATE INDEX control_ref ON control (ref);
 
 -- What is counted on caps and ring-fences. Locked after positions and capacities, in key order.
