@@ -97,7 +97,8 @@ async def open_account(
             availability[0].configure(knowledge.directory, knowledge.controls)
         else:
             index, directory, controls = knowledge.index, knowledge.directory, knowledge.controls
-            availability.append(Availability(knowledge.clock, index, directory, controls))
+            view = Availability(knowledge.clock, index, directory, controls, knowledge.uses)
+            availability.append(view)
 
     async def on_index(index: Index) -> None:
         availability[0].use_index(index)

@@ -70,6 +70,13 @@ BREAKS: dict[str, tuple[str, str, list[str]]] = {
         f"INSERT INTO reservation VALUES ({uid(900)}, 2, 3, 1, 0, {uid(901)}, {uid(902)})",
         ["Position 2 (product 1, location 2) has 2 reserved", "keep 5."],
     ),
+    "a cap that has counted what nobody keeps": (
+        "controls",
+        """INSERT INTO control (kind, qty, ref) VALUES ('cap', 9, 'few');
+        INSERT INTO control_use VALUES (1, 1, 0, 2, 4);
+        UPDATE reservation SET counted_by = '{1}' WHERE position_id = 1""",
+        ["Control 1 (few) has counted 2 of product 1, but live reservations keep 1."],
+    ),
     "a promise of more than there is": (
         "oversold",
         journal_row(3001, 3, [(2, 4, 0, 7, 6, 9, 3, 2000)])

@@ -14,6 +14,12 @@ from tests.shop import LOCATIONS, PROFILE, Shop, opened, order, place, shop
 
 FREE = FREE_IDS + "ALTER TABLE channel ALTER COLUMN id RESTART WITH 101;"
 CARD = {name: json.dumps(value) for name, value in PROFILE.items()}
+CONTROL: dict[str, Any] = dict.fromkeys(
+    (
+        *("ref", "kind", "qty", "percent", "sku", "location", "location_kind", "daily_from"),
+        *("kept_tiers", "active_from", "group"),
+    )
+)
 RECORDS: dict[str, list[dict[str, Any]]] = {
     "channels": [
         {"ref": "site", "parent": "house", "kind": "site", "settings": '{"a":1}', "networks": None},
@@ -24,8 +30,13 @@ RECORDS: dict[str, list[dict[str, Any]]] = {
     "sources": [{"ref": "erp"}, {"ref": "wms"}],
     "pools": [{"ref": "worn", "condition": "used", "owner": "a lender"}],
     "controls": [
-        {"qty": 2, "sku": "P1", "location": None},
-        {"qty": 0, "sku": None, "location": "L1"},
+        {**CONTROL, "qty": 2, "sku": "P1"},
+        {**CONTROL, "qty": 0, "location": "L1"},
+        {**CONTROL, "ref": "a", "kind": "cap", "qty": 2, "sku": "P1", "location_kind": "store"},
+        {**CONTROL, "ref": "b", "kind": "exclusion", "sku": "P3"},
+        {**CONTROL, "ref": "c", "percent": 2.5, "daily_from": "09:00"},
+        {**CONTROL, "ref": "d", "kind": "ring_fence", "qty": 3, "sku": "P2", "kept_tiers": '["x"]'},
+        {**CONTROL, "ref": "e", "qty": 1, "active_from": "2026-03-01T00:00:00Z", "group": "more"},
     ],
     "profiles": [
         {"ref": "dear", "channel": "web", **CARD},

@@ -50,7 +50,7 @@ def terms(floor: int = 0) -> Terms:
         raise AssertionError("nothing here may be planned again")
 
     return Terms(
-        lambda channel, product, location: floor,
+        lambda channel, product, location, on_hand: floor,
         lambda location, service: -1,
         lambda location, service: date(2026, 3, 1),
         never,

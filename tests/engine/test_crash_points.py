@@ -40,12 +40,14 @@ from penstock.rules.work import run_due
 
 AHEAD = timedelta(weeks=5)  # past every timer of the shipped workflows
 PATIENCE_S = 120.0
+# Every unit that is reserved is counted, so that counts are at stake wherever a worker dies.
+COUNTED = "INSERT INTO control (kind, qty, ref) VALUES ('cap', 1000000, 'all');"
 SHARED_AT = (("P1", 1), ("P1", 2), ("P1", 3), ("P2", 1), ("P3", 2))
 
 
 @pytest.fixture
 def lent(database: str) -> Iterator[Shop]:
-    with shop(database, "crash_points", PRODUCTS) as one:
+    with shop(database, "crash_points", PRODUCTS + COUNTED) as one:
         yield one
 
 

@@ -119,3 +119,19 @@ def test_a_workflow_that_lint_refuses_is_named(database: str, tmp_path: Path) ->
     path.write_text(path.read_text("utf-8").replace("own.yaml", "nothing"), "utf-8")
     with pytest.raises(Refusal, match="'nothing' is neither a file"):
         read_scenarios(path)
+
+
+@pytest.mark.parametrize(
+    ("now", "at"),
+    [
+        ("2026-03-02T18:00", "2026-03-02T19:00"),
+        ("2026-03-02T18:00:00", "2026-03-02T19:00:00Z"),
+        ("2026-03-02T18:00:00+01:00", "'2026-03-02T18:00'"),
+    ],
+)
+def test_an_instant_may_leave_out_its_seconds_and_its_zone(
+    database: str, tmp_path: Path, now: str, at: str
+) -> None:
+    path = story(tmp_path, ORDER, f"at: {at}")
+    path.write_text(f"now: {now}\n" + path.read_text("utf-8"), "utf-8")
+    assert played(database, path).differences == []

@@ -121,7 +121,10 @@ def test_a_hold_expires_by_its_timer_after_a_restart_and_the_order_goes_on(lent:
             await begin(account)
             placed = await guarded(account)
             assert placed["status"] == "held"
-            assert placed["holds"] == [{"kind": "fraud", "reason": "A large amount."}]
+            assert [(one["kind"], one["reason"]) for one in placed["holds"]] == [
+                ("fraud", "A large amount.")
+            ]
+            assert placed["holds"][0]["until_at"] == "2026-03-02T14:00:00Z"
             assert timers(lent) == [("hold:fraud", until)]
             clock.advance_to(NOON + timedelta(hours=1))
             assert await work(account) == 0
@@ -196,7 +199,10 @@ def test_a_hold_of_the_same_kind_is_replaced_with_its_timer(lent: Shop) -> None:
         async with opened(lent, clock) as account:
             await begin(account)
             placed = await guarded(account, "fraud", "fraud")
-            assert placed["holds"] == [{"kind": "fraud", "reason": "A large amount."}]
+            assert [(one["kind"], one["reason"]) for one in placed["holds"]] == [
+                ("fraud", "A large amount.")
+            ]
+            assert placed["holds"][0]["until_at"] == "2026-03-02T14:00:00Z"
             again = await tell(
                 account, placed["id"], "order.hold_requested", kind="fraud", until="5h"
             )

@@ -15,7 +15,8 @@ from penstock.api.served import Served
 from penstock.availability.views import AvailabilityRequest, Sight, answer
 from penstock.errors import Refusal
 
-_FIELDS = frozenset({"channel", "sku", "service", "locations", "latitude", "longitude", "limit"})
+_PLAIN = ("channel", "service", "locations", "tier", "basket_minor", "explain")
+_FIELDS = frozenset({*_PLAIN, "sku", "latitude", "longitude", "limit"})
 _decoder = msgspec.json.Decoder(AvailabilityRequest)
 
 
@@ -35,7 +36,7 @@ async def get_availability(served: Served, request: Request) -> Reply:
         raise Refusal("invalid_query", f"There is no field {unknown[0][:60]!r}.", field=unknown[0])
     last = {name: values[-1] for name, values in query.items()}
     asked: dict[str, object] = {"skus": query.get("sku", [])}
-    asked |= {name: last[name] for name in ("channel", "service", "locations") if name in last}
+    asked |= {name: last[name] for name in _PLAIN if name in last}
     near = {name: last[name] for name in ("latitude", "longitude", "limit") if name in last}
     if near:
         asked["near"] = near

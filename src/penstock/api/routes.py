@@ -15,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from penstock.api import (
     adjustments,
+    controls,
     desk,
     entities,
     exchange,
@@ -41,6 +42,7 @@ def make_routes(served: Callable[[], Served]) -> Litestar:
             *_of_orders(served),
             *_of_the_rest(served),
             *_of_places(served),
+            *_of_controls(served),
             *_of_entities(served),
             *_of_desk(served),
             *_of_health(served),
@@ -157,6 +159,22 @@ def _of_places(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
         return await _done(request, lambda r: places.get_window(served(), ref, r))
 
     return [find, get_location, put_location, get_calendar, get_slots, get_ready, get_window]
+
+
+def _of_controls(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @get("/v1/controls")
+    async def list_controls(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: controls.get_controls(served(), r))
+
+    @post("/v1/controls")
+    async def put_controls(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: controls.post_controls(served(), r))
+
+    @post("/v1/controls/remove")
+    async def remove_controls(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: controls.post_removal(served(), r))
+
+    return [list_controls, put_controls, remove_controls]
 
 
 def _of_entities(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

@@ -27,6 +27,7 @@ INVARIANTS = {
     "passes": "Everything was written by a pass, and passes are numbered without a gap.",
     "references": "Lines, reservations, fulfilments and refs belong to something that exists.",
     "capacity": "Capacity used is the number of live fulfilments counted on it.",
+    "controls": "What a cap or ring-fence has counted is what live reservations keep of it.",
 }
 
 

@@ -46,11 +46,3 @@ ORDER BY p.number, n.id LIMIT 16
 -- name: snapshot_count_notes
 -- The next notes of unchanged counts, whatever their pass. Index: count_note_pkey.
 SELECT id, position_ids, counted_ats FROM count_note WHERE id > %s ORDER BY id LIMIT 16
-
--- name: controls
--- Every buffer, in a stable order. No index: small.
-SELECT channel_id, product_id, location_id, location_kind, qty FROM control ORDER BY id
-
--- name: pools_for_sale
--- Pools whose stock may be sold as new. No index: small.
-SELECT id FROM pool WHERE condition = 'new' ORDER BY id

@@ -1,74 +1,132 @@
-"""Controls: the buffers that lower what a channel may promise, and which pools are for sale at all.
+"""Controls: what lowers a channel's promises, and which pools are for sale at all.
 
-Owns the meaning of table `control`. Of all rules that fit, the narrowest place wins: SKU at
-location, SKU at a kind of location, SKU, location, kind of location, everything; among those the
-channel's own rule beats its parent's, and that the general one; of equals the larger quantity
-stands.
-
-Invariant: `floor` and `floor_of` agree for every channel, product and location.
+Owns the meaning of table `control` as a process holds it: buffers and exclusions are floors
+(`floors.py`), caps and ring-fences are counted (`limits.py`, and `inventory/counting.py`, which
+judges). What holds at an instant is a `Moment`; it is the same one until a control with dates or
+hours begins or ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from datetime import datetime
+from itertools import chain
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.availability.neighbours import Bools, ChannelTree, Locations
+from penstock.availability.categories import SQL, Membership, products_in
+from penstock.availability.floors import Floors, Setting, resolve
+from penstock.availability.neighbours import Bools, Buyer, ChannelTree, Locations
 from penstock.availability.product_map import Ints
-from penstock.db import Queries, Tx
+from penstock.availability.rule import (
+    COUNTED_KINDS,
+    Rule,
+    holds_in,
+    holds_on,
+    is_entitled,
+    rows_of_rule,
+)
+from penstock.db import Tx
+from penstock.inventory.model import Counted, UseKey
 
-K = TypeVar("K")
-
-SQL = Queries("penstock.availability", "availability.sql")
-
-
-class Rule(msgspec.Struct, frozen=True):
-    """One row of table `control`; None: whatever."""
-
-    channel_id: int | None = None
-    product_id: int | None = None
-    location_id: int | None = None
-    location_kind: str | None = None
-    qty: int = 0
+_MAX_MOMENTS = 64
+_MAX_RESOLVED = 1_000
 
 
-class Floors(msgspec.Struct, frozen=True):
-    """A channel's rules, resolved: what a row must keep, unless its product says otherwise."""
+class Counters:
+    """Caps and ring-fences of an account, by what they are about."""
 
-    by_row: NDArray[np.int32]
-    by_product: Mapping[int, int]
-    by_place: Mapping[tuple[int, int], int]  # (product id, row)
-    product_column: NDArray[np.int32]  # by product id, -1: no rule; ends with -1
-    place_keys: NDArray[np.int64]  # product id << 32 | row, sorted
-    place_qtys: NDArray[np.int32]
-    is_zero: bool
+    def __init__(self, rules: Sequence[Rule], membership: Membership) -> None:
+        self.by_product: dict[int, list[Rule]] = {}
+        self.by_code: dict[int, list[Rule]] = {}
+        self.rules = [rule for rule in rules if rule.kind in COUNTED_KINDS]
+        for rule in self.rules:
+            if rule.product_id is not None:
+                self.by_product.setdefault(rule.product_id, []).append(rule)
+                continue
+            for code in membership.codes_in(rule.category):
+                self.by_code.setdefault(code, []).append(rule)
 
-    def at(self, product_ids: Ints, location_rows: Ints) -> NDArray[np.int32]:
-        """Return what must be left of each product at each location row (-1: any answer)."""
-        floors = self.by_row[location_rows]
-        if self.by_product:
-            own = self.product_column.take(product_ids, mode="clip")
-            floors = np.where(own >= 0, own, floors)
-        if len(self.place_keys):
-            keys = (np.asarray(product_ids, dtype=np.int64) << 32) | location_rows
-            places = np.searchsorted(self.place_keys, keys).clip(max=len(self.place_keys) - 1)
-            floors = np.where(self.place_keys[places] == keys, self.place_qtys[places], floors)
+
+class Moment:
+    """All controls while the same ones hold, resolved channel by channel at first use."""
+
+    def __init__(self, controls: Controls, at: datetime) -> None:
+        self._controls = controls
+        self.at = at
+        self._floors: dict[int, Floors] = {}
+        self._counted: dict[tuple[int, bool], Counted | None] = {}
+        self.has_counted = bool(controls.counters.rules)
+
+    def floors(self, channel_id: int) -> Floors:
+        """Return the resolved buffers and exclusions of a channel."""
+        floors = self._floors.get(channel_id)
+        if floors is None:
+            controls = self._controls
+            path = [None, *reversed(controls.channels.path(channel_id))]
+            setting = Setting(path, controls.locations, controls.membership, self.at)
+            floors = self._floors[channel_id] = controls.resolved(channel_id, setting)
         return floors
 
-    def one(self, product_id: int, row: int) -> int:
-        """Return what must be left of one product at one location row."""
-        qty = self.by_place.get((product_id, row))
-        if qty is None:
-            qty = self.by_product.get(product_id)
-        return int(self.by_row[row]) if qty is None else qty
+    def floor(
+        self, channel_id: int, product_ids: Ints, rows: Ints, on_hands: Ints | None = None
+    ) -> NDArray[np.int64]:
+        """Return what a channel must leave of each product at each location row."""
+        floors = self.floors(channel_id)
+        if floors.is_zero:
+            return np.zeros(len(product_ids), dtype=np.int64)
+        return floors.at(product_ids, rows, on_hands)
+
+    def floor_of(self, channel_id: int, product_id: int, location_id: int, on_hand: int = 0) -> int:
+        """Return what a channel must leave of one product at one location."""
+        floors = self.floors(channel_id)
+        row_of = self._controls.locations.row_of
+        if floors.is_zero or location_id >= len(row_of):
+            return 0
+        return floors.one(product_id, int(row_of[location_id]), on_hand)
+
+    def counting(self, buyer: Buyer, product_id: int) -> list[Counted]:
+        """Return the caps and ring-fences that concern a buyer's product now."""
+        controls = self._controls
+        counters = controls.counters
+        path = tuple(controls.channels.path(buyer.channel_id))
+        code = controls.membership.of_one(product_id)
+        found: list[Counted] = []
+        mine = counters.by_product.get(product_id, ())
+        for rule in chain(mine, counters.by_code.get(code, ())):
+            if rule.channel_id is None or rule.channel_id in path:
+                one = self.counted_by(rule, is_mine=_is_mine(rule, buyer, path))
+                if one is not None:
+                    found.append(one)
+        return found
+
+    def counted_by(self, rule: Rule, *, is_mine: bool) -> Counted | None:
+        """Return a cap or ring-fence as it holds now, for a buyer who is entitled or not."""
+        key = (rule.id, is_mine)
+        if key not in self._counted:
+            self._counted[key] = self._count(rule, is_mine=is_mine)
+        return self._counted[key]
+
+    def _count(self, rule: Rule, *, is_mine: bool) -> Counted | None:
+        """Return a counted control as it holds now; None where it does not hold at all."""
+        location_ids: frozenset[int] | None = None
+        if not (rule.is_everywhere and holds_on(rule, self.at)):
+            rows = rows_of_rule(rule, self._controls.locations, self.at)[:-1]
+            location_ids = frozenset(self._controls.locations.location_ids[rows].tolist())
+            if not location_ids:
+                return None
+        is_fence = rule.kind == "ring_fence"
+        scope = (rule.per_location, location_ids)
+        return Counted(rule.id, rule.ref, rule.qty, is_fence, is_mine, *scope)
+
+
+def _is_mine(rule: Rule, buyer: Buyer, path: tuple[int, ...]) -> bool:
+    return rule.kind == "ring_fence" and is_entitled(rule, buyer, path)
 
 
 class Controls:
-    """All rules of an account, resolved channel by channel at first use."""
+    """Every control of an account, as loaded."""
 
     def __init__(
         self,
@@ -76,132 +134,90 @@ class Controls:
         pools_for_sale: Iterable[int],
         channels: ChannelTree,
         locations: Locations,
+        members: Mapping[str, Ints] | None = None,
     ) -> None:
-        self._rules = rules
-        self._channels = channels
-        self._locations = locations
-        self._floors: dict[int, Floors] = {}
+        self.rules = rules
+        self.channels = channels
+        self.locations = locations
+        self.membership = Membership(members or {})
+        self.counters = Counters(rules, self.membership)
+        self._timed = [rule for rule in rules if rule.has_times]
+        self._zones = sorted(set(locations.time_zones)) if self._timed else []
+        self._resolved: dict[tuple[int | bool, ...], Floors] = {}
+        self._moments: dict[tuple[bool, ...], Moment] = {}
+        self._latest: tuple[datetime | None, Moment] | None = None
         pools = sorted(pools_for_sale)
         self.is_for_sale: Bools = np.zeros(max(pools, default=0) + 2, dtype=np.bool_)
         self.is_for_sale[pools] = True
 
-    def floors(self, channel_id: int) -> Floors:
-        """Return the resolved rules of a channel."""
-        floors = self._floors.get(channel_id)
+    def at(self, instant: datetime) -> Moment:
+        """Return what holds at an instant: the same object as long as the same controls do."""
+        second = instant.replace(microsecond=0) if self._timed else None
+        if self._latest is None or self._latest[0] != second:
+            self._latest = (second, self._moment(instant))
+        return self._latest[1]
+
+    def resolved(self, channel_id: int, setting: Setting) -> Floors:
+        """Return a channel's floors: the same object while what concerns them holds alike."""
+        mine = [one for one in self._timed if one.channel_id in setting.path]
+        mine = [one for one in mine if one.kind not in COUNTED_KINDS]
+        key = (channel_id, *(flag for one in mine for flag in self._flags(one, setting.at)))
+        floors = self._resolved.get(key)
         if floors is None:
-            path = [None, *reversed(self._channels.path(channel_id))]
-            floors = self._floors[channel_id] = _resolve(self._rules, path, self._locations)
+            if len(self._resolved) >= _MAX_RESOLVED:
+                self._resolved.clear()
+            floors = self._resolved[key] = resolve(self.rules, setting)
         return floors
 
-    def floor(self, channel_id: int, product_ids: Ints, location_rows: Ints) -> NDArray[np.int32]:
-        """Return what a channel must leave of each product at each location row."""
-        floors = self.floors(channel_id)
-        if floors.is_zero:
-            return np.zeros(len(product_ids), dtype=np.int32)
-        return floors.at(product_ids, location_rows)
+    def _flags(self, rule: Rule, at: datetime) -> list[bool]:
+        """Tell whether a control holds at an instant, and in which time zones."""
+        return [
+            holds_on(rule, at),
+            *(holds_in(rule, zone, at) for zone in self._zones if rule.has_hours),
+        ]
 
-    def floor_of(self, channel_id: int, product_id: int, location_id: int) -> int:
-        """Return what a channel must leave of one product at one location."""
-        floors = self.floors(channel_id)
-        if floors.is_zero or location_id >= len(self._locations.row_of):
-            return 0
-        return floors.one(product_id, int(self._locations.row_of[location_id]))
+    def _moment(self, instant: datetime) -> Moment:
+        state = tuple(flag for rule in self._timed for flag in self._flags(rule, instant))
+        moment = self._moments.get(state)
+        if moment is None:
+            if len(self._moments) >= _MAX_MOMENTS:
+                self._moments.clear()
+            moment = self._moments[state] = Moment(self, instant)
+        return moment
 
     def sells(self, pool_ids: Ints) -> Bools:
         """Tell for each pool whether its stock may be sold; a pool not loaded yet may not."""
         return self.is_for_sale.take(pool_ids, mode="clip")
 
+    def sells_one(self, pool_id: int) -> bool:
+        """Tell whether a pool's stock may be sold."""
+        return pool_id < len(self.is_for_sale) and bool(self.is_for_sale[pool_id])
+
 
 async def load_controls(tx: Tx, channels: ChannelTree, locations: Locations) -> Controls:
     """Load every control and the pools for sale; anew when `control`, `channel` or `network` is."""
-    rules = [Rule(*row) for row in await tx.fetch(SQL.controls)]
+    rules = [_rule(row) for row in await tx.fetch(SQL.controls)]
     pools = [row[0] for row in await tx.fetch(SQL.pools_for_sale)]
-    return Controls(rules, pools, channels, locations)
+    categories = sorted({rule.category for rule in rules if rule.category is not None})
+    return Controls(rules, pools, channels, locations, await products_in(tx, categories))
 
 
-def _resolve(rules: Sequence[Rule], path: Sequence[int | None], locations: Locations) -> Floors:
-    by_row = _by_row(rules, path, locations)
-    places = _by_place(rules, path, locations)
-    products: dict[int, int] = {}
-    for channel_id in path:
-        products |= _largest(
-            (rule.product_id, rule.qty)
-            for rule in rules
-            if rule.channel_id == channel_id
-            and rule.product_id is not None
-            and rule.location_id is None
-            and rule.location_kind is None
-        )
-    column = np.full(max(products, default=-1) + 2, -1, dtype=np.int32)
-    column[list(products)] = list(products.values())
-    keys = np.array([(product << 32) | row for product, row in places], dtype=np.int64)
-    order = keys.argsort()
-    return Floors(
-        by_row=by_row,
-        by_product=products,
-        by_place=places,
-        product_column=column,
-        place_keys=keys[order],
-        place_qtys=np.array(list(places.values()), dtype=np.int32)[order],
-        is_zero=not (products or places or by_row.any()),
-    )
+async def read_uses(tx: Tx) -> dict[UseKey, int]:
+    """Read what is used of every control that counts."""
+    return {(row[0], row[1], row[2]): row[3] for row in await tx.fetch(SQL.uses)}
 
 
-def _by_row(
-    rules: Sequence[Rule], path: Sequence[int | None], locations: Locations
-) -> NDArray[np.int32]:
-    """Resolve the rules that name no product, from everything down to one location."""
-    # One row more than there are locations, so that row -1 is no location's.
-    floors = np.zeros(len(locations.location_ids) + 1, dtype=np.int32)
-    general = [rule for rule in rules if rule.product_id is None]
-    for is_scope in (_is_everything, _is_kind, _is_location):
-        for channel_id in path:
-            scoped = [r for r in general if r.channel_id == channel_id and is_scope(r)]
-            floors_here = _largest((row, r.qty) for r in scoped for row in _rows(r, locations))
-            floors[list(floors_here)] = list(floors_here.values())
-    return floors
+_ORDER = (
+    *("channel_id", "product_id", "location_id", "location_kind", "network_id", "category"),
+    *("qty", "percent_bp", "kind", "group", "combine", "priority", "active_from", "active_until"),
+    *("daily_from", "daily_until", "per_location", "kept_channels", "kept_tiers"),
+    *("basket_min_minor", "basket_currency", "id", "ref"),
+)
 
 
-def _by_place(
-    rules: Sequence[Rule], path: Sequence[int | None], locations: Locations
-) -> dict[tuple[int, int], int]:
-    """Resolve the rules that name a product and a place, kinds of location before locations."""
-    places: dict[tuple[int, int], int] = {}
-    placed = [r for r in rules if r.product_id is not None and not _is_everything(r)]
-    for is_scope in (_is_kind, _is_location):
-        for channel_id in path:
-            scoped = [r for r in placed if r.channel_id == channel_id and is_scope(r)]
-            places |= _largest(
-                ((r.product_id or 0, row), r.qty) for r in scoped for row in _rows(r, locations)
-            )
-    return places
-
-
-def _is_everything(rule: Rule) -> bool:
-    return rule.location_id is None and rule.location_kind is None
-
-
-def _is_kind(rule: Rule) -> bool:
-    return rule.location_id is None and rule.location_kind is not None
-
-
-def _is_location(rule: Rule) -> bool:
-    return rule.location_id is not None
-
-
-def _rows(rule: Rule, locations: Locations) -> Sequence[int]:
-    """Return the location rows a rule is about."""
-    if rule.location_id is not None:
-        is_known = rule.location_id < len(locations.row_of)
-        row = int(locations.row_of[rule.location_id]) if is_known else -1
-        return [row] if row >= 0 else []
-    if rule.location_kind is not None:
-        return [row for row, kind in enumerate(locations.kinds) if kind == rule.location_kind]
-    return range(len(locations.location_ids))
-
-
-def _largest(pairs: Iterable[tuple[K, int]]) -> dict[K, int]:
-    largest: dict[K, int] = {}
-    for key, qty in pairs:
-        largest[key] = max(qty, largest.get(key, 0))
-    return largest
+def _rule(row: Sequence[object]) -> Rule:
+    fields = dict(zip(_ORDER, row, strict=True))
+    for name in ("kept_channels", "kept_tiers"):
+        array = fields[name]
+        fields[name] = tuple(np.asarray(array).tolist()) if array is not None else ()
+    return Rule(**fields)  # pyright: ignore[reportArgumentType] (columns are typed in SQL)

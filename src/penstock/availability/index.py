@@ -60,7 +60,10 @@ class Rows(msgspec.Struct):
 
 
 class Change(msgspec.Struct):
-    """What one `apply` changed, one row per position: `on_hand - reserved` before and after."""
+    """What one `apply` changed, one row per position: `on_hand - reserved` before and after.
+
+    On hand too, because a buffer may be a share of it.
+    """
 
     position_ids: Ints
     product_ids: Ints
@@ -68,6 +71,8 @@ class Change(msgspec.Struct):
     pool_ids: Ints
     net_before: Ints
     net_after: Ints
+    on_hand_before: Ints
+    on_hand_after: Ints
 
 
 Watcher: TypeAlias = Callable[[Change], None]
@@ -127,10 +132,11 @@ class Index:
         unknown = picked[self.product[ids] == 0]
         if len(unknown):
             self._take_in(entries, unknown)
-        net_before = self.on_hand[ids] - self.reserved[ids].astype(np.int32)
+        on_hand_before = self.on_hand[ids]
+        net_before = on_hand_before - self.reserved[ids].astype(np.int32)
         self._value(ids, entries, picked)
         if self.watchers:
-            self._tell(ids, net_before)
+            self._tell(ids, net_before, on_hand_before)
         return len(ids)
 
     def _newest(self, ids: Ints, versions: Ints) -> NDArray[np.intp]:
@@ -173,7 +179,7 @@ class Index:
         self.on_hand = _widened(self.on_hand, rows.on_hands)
         self.version = _widened(self.version, rows.versions)
 
-    def _tell(self, ids: Ints, net_before: Ints) -> None:
+    def _tell(self, ids: Ints, net_before: Ints, on_hand_before: Ints) -> None:
         change = Change(
             ids,
             self.product[ids],
@@ -181,6 +187,8 @@ class Index:
             self.pool[ids],
             net_before,
             self.net(ids),
+            on_hand_before,
+            self.on_hand[ids],
         )
         for watcher in self.watchers:
             watcher(change)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock import geo
-from penstock.availability.atp import VirtualCatalogue
+from penstock.availability.atp import Guest, VirtualCatalogue
 from penstock.availability.neighbours import Locations, rows_of
 from penstock.availability.product_map import Ints
 
@@ -33,14 +33,14 @@ def places_with_stock(
     product_ids: Ints,
     distances: NDArray[np.float64] | None = None,
     limit: int | None = None,
+    guest: Guest | None = None,
 ) -> Places:
     """Return, per product, the locations that may promise it: nearest first, or in row order.
 
     With `limit`, at most so many each. Pools of one location are taken together.
     """
     index, row_of = catalogue.index, catalogue.terms.row_of
-    line_start, ids = index.positions_of(product_ids)
-    available = catalogue.available_at(ids)
+    line_start, ids, available = catalogue.available_of(product_ids, guest)
     kept = available.nonzero()[0]
     # One number to sort by: the line, then the rank of the location by distance.
     width = len(catalogue.terms.serves) - 1

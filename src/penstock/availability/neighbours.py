@@ -31,6 +31,12 @@ class Locations(Protocol):
     def refs(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def unit_xyz(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def time_zones(self) -> Sequence[str]: ...  # noqa: D102
+
+    def in_network(self, network_id: int) -> Bools:
+        """Tell by row which locations are in a network."""
+        ...
 
     def serving(self, channel_id: int, service: str, at: datetime) -> Bools:
         """Tell by row which locations serve a channel with a service at an instant."""
@@ -50,6 +56,23 @@ class ChannelTree(Protocol):
     def catalogue_id(self, channel_id: int) -> int:
         """Return the product catalogue a channel sells, its own or inherited."""
         ...
+
+    def currency(self, channel_id: int) -> str | None:
+        """Return the currency of a channel, its own or inherited."""
+        ...
+
+
+class Buyer(Protocol):
+    """Who asks: what ring-fences look at."""
+
+    @property
+    def channel_id(self) -> int: ...  # noqa: D102
+    @property
+    def tier(self) -> str: ...  # noqa: D102
+    @property
+    def basket_minor(self) -> int: ...  # noqa: D102
+    @property
+    def currency(self) -> str: ...  # noqa: D102
 
 
 class ProductBook(Protocol):

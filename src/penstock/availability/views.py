@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.availability.atp import Availability, VirtualCatalogue
+from penstock.availability.atp import Availability, Guest, VirtualCatalogue
+from penstock.availability.explain import Explained, explain
 from penstock.availability.follow import Follower
 from penstock.availability.nearest import distances_km, places_with_stock
 from penstock.availability.neighbours import ChannelTree, ProductBook
@@ -36,13 +37,19 @@ class Near(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AvailabilityRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is asked: SKUs of a channel, in total, at each location, or at the nearest ones."""
+    """What is asked: SKUs of a channel, in total, at each location, or at the nearest ones.
+
+    `tier` and `basket_minor` (in the channel's currency) are the customer's, for ring-fences.
+    """
 
     channel: str
     skus: list[str]
     service: Literal["deliver", "collect"] = "deliver"
     locations: bool = False
     near: Near | None = None
+    tier: str = "standard"
+    basket_minor: int = 0
+    explain: bool = False
 
 
 class AtLocation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -60,6 +67,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     available: int
     locations: list[AtLocation] | None = None
     status: Status | None = None
+    explained: Explained | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -96,12 +104,18 @@ def answer(sight: Sight, request: AvailabilityRequest) -> bytes:
     products = [known.get(sku, -1) for sku in skus]
     product_ids = np.array(products, dtype=np.intp)
     catalogue = sight.availability.catalogue(channel_id, request.service)
-    totals = catalogue.totals_of(product_ids).tolist()
+    guest = None
+    if request.basket_minor or request.tier != "standard":
+        currency = sight.channels.currency(channel_id) or ""
+        guest = Guest(channel_id, request.tier, request.basket_minor, currency)
+    totals = catalogue.totals_of(product_ids, guest).tolist()
     if request.locations or request.near is not None:
-        places = _places(sight.availability, catalogue, request, product_ids)
+        places = _places(sight.availability, catalogue, request, product_ids, guest)
         items = list(map(Item, skus, totals, places))
     else:
         items = list(map(Item, skus, totals))
+    if request.explain:
+        _explain(items, sight.availability, catalogue, products, guest)
     _mark(items, sight.products, product_ids)
     follower = sight.follower
     return _encode(Answer(follower.version, int(follower.age_s * 1000), items))
@@ -120,19 +134,33 @@ def _mark(items: list[Item], products: ProductBook, product_ids: NDArray[np.intp
         items[place] = Item(items[place].sku, 0, None, status if is_known else "unknown")
 
 
+def _explain(
+    items: list[Item],
+    availability: Availability,
+    catalogue: VirtualCatalogue,
+    products: list[int],
+    guest: Guest | None,
+) -> None:
+    for place, product_id in enumerate(products):
+        if product_id >= 0:
+            told = explain(availability, catalogue, product_id, guest)
+            items[place] = msgspec.structs.replace(items[place], explained=told)
+
+
 def _places(
     availability: Availability,
     catalogue: VirtualCatalogue,
     request: AvailabilityRequest,
     product_ids: NDArray[np.intp],
+    guest: Guest | None,
 ) -> list[list[AtLocation]]:
     locations, near = availability.locations, request.near
     if near is None:
-        places = places_with_stock(catalogue, product_ids)
+        places = places_with_stock(catalogue, product_ids, guest=guest)
         distances: list[float | None] = [None] * len(places.rows)
     else:
         from_here = distances_km(locations, near.latitude, near.longitude)
-        places = places_with_stock(catalogue, product_ids, from_here, near.limit)
+        places = places_with_stock(catalogue, product_ids, from_here, near.limit, guest)
         distances = from_here[places.rows].round(1).tolist()
     refs = locations.refs
     rows: list[int] = places.rows.tolist()

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from penstock.access.channels import ChannelInput, check_channel, upsert_channels
-from penstock.availability.commands import BufferInput, set_buffers
+from penstock.availability.commands import put_controls
+from penstock.availability.control_input import ControlInput
 from penstock.bulk.isolation import by_halves
 from penstock.bulk.jobs import Job
 from penstock.bulk.reading import read_ahead
@@ -134,7 +135,6 @@ KINDS: dict[str, Kind[Any]] = {
     "customers": Kind(Shape(CustomerInput, {}, ("ref",)), upsert_customers),
     "sources": Kind(Shape(SourceInput, {}, ("ref",)), upsert_sources),
     "pools": Kind(Shape(PoolInput, {}, ("ref",)), upsert_pools),
-    "controls": Kind(Shape(BufferInput, {}, ("qty",)), set_buffers),
     "carriers": Kind(Shape(CarrierInput, {}, ("ref", "services")), upsert_carriers),
     "lanes": Kind(Shape(LaneInput, {}, ("carrier", "service", "days")), upsert_lanes),
     "transit": Kind(
@@ -144,6 +144,7 @@ KINDS: dict[str, Kind[Any]] = {
     "handling": Kind(
         Shape(HandlingInput, {}, ("location", "taken_at", "ready_at")), record_handling
     ),
+    "controls": Kind(Shape(ControlInput, {}, ()), put_controls),
     "profiles": Kind(
         Shape(
             ProfileInput,

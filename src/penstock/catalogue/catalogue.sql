@@ -55,6 +55,11 @@ SELECT ref, is_new, is_held FROM asked
 -- Tells every process that known products changed.
 UPDATE revision SET value = value + 1 WHERE name = 'catalogue'
 
+-- name: bump_controls_of_categories
+-- Tells every process that products of categories changed, where controls name any. No index: small.
+UPDATE revision SET value = value + 1
+WHERE name = 'control' AND EXISTS (SELECT 1 FROM control WHERE category_ref IS NOT NULL)
+
 -- name: find_products
 -- Products by SKU. Indexes: product_catalogue_ref_unique, product_ref_unique.
 SELECT p.id, p.ref, p.name, p.kind, p.is_stocked, p.is_on, p.unit, p.gtin, p.weight_g,

@@ -20,9 +20,10 @@ async def upsert_products(
 ) -> list[Outcome]:
     """Make or change products of a catalogue (made when missing); returns an outcome each.
 
-    Bumps revision `catalogue` if one changed in what processes hold of it (weight, stocked, on);
-    new SKUs are found when they are first missed. Refusals: `invalid_product`, `superseded` (a
-    later record has the same ref); `invalid_catalogue` (its ref) refuses the whole list.
+    Bumps revision `catalogue` if one changed in what processes hold of it (weight, stocked, on),
+    and `control` where controls name categories; new SKUs are found when they are first missed.
+    Refusals: `invalid_product`, `superseded` (a later record has the same ref); `invalid_catalogue`
+    (its ref) refuses the whole list.
     """
     if not 1 <= len(catalogue_ref) <= MAX_REF or "\0" in catalogue_ref:
         raise Refusal("invalid_catalogue", f"A catalogue's ref has 1 to {MAX_REF} characters.")
@@ -35,6 +36,8 @@ async def upsert_products(
         written = {ref: "created" if is_new else "updated" for ref, is_new, _ in rows}
         if any(is_held for _, _, is_held in rows):
             await tx.execute(SQL.bump_catalogue)
+        if written:
+            await tx.execute(SQL.bump_controls_of_categories)
     return [_outcome(result) for result in answers(products, refusals, written, _ref)]
 
 

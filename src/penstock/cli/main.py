@@ -13,6 +13,7 @@ import typer
 from penstock.cli import (
     account,
     calendar,
+    control,
     database,
     entity,
     job,
@@ -84,6 +85,7 @@ app.add_typer(rules.commands, name="rules", rich_help_panel=DATA)
 app.add_typer(pack.commands, name="pack", rich_help_panel=DATA)
 app.add_typer(setting.commands, name="setting", rich_help_panel=DATA)
 app.add_typer(location.location, name="location", rich_help_panel=DATA)
+app.add_typer(control.commands, name="control", rich_help_panel=DATA)
 app.add_typer(switch.network, name="network", rich_help_panel=DATA)
 app.add_typer(calendar.commands, name="calendar", rich_help_panel=DATA)
 app.add_typer(calendar.carrier, name="carrier", rich_help_panel=DATA)

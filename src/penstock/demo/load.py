@@ -17,7 +17,8 @@ import polars as pl
 
 from penstock.access.channels import ChannelInput, upsert_channels
 from penstock.app import Account
-from penstock.availability.commands import BufferInput, set_buffers
+from penstock.availability.commands import put_controls
+from penstock.availability.control_input import ControlInput
 from penstock.catalogue.commands import upsert_products
 from penstock.catalogue.model import ProductInput
 from penstock.customers.commands import upsert_customers
@@ -69,7 +70,7 @@ async def _load_master_data(tx: Tx, sample: Sample) -> None:
     refused = [one for one in await set_channel_networks(tx, named) if not isinstance(one, str)]
     invariant(not refused, f"a channel's networks were refused: {refused[:1]}")
     await put_profile(tx, PROFILE, msgspec.to_builtins(profile_document(sample)))
-    insist(await set_buffers(tx, buffer_inputs(sample)))
+    insist(await put_controls(tx, buffer_inputs(sample)))
     insist(await upsert_customers(tx, customer_inputs(sample)))
 
 
@@ -161,10 +162,10 @@ def profile_document(sample: Sample) -> ProfileDocument:
     )
 
 
-def buffer_inputs(sample: Sample) -> list[BufferInput]:
+def buffer_inputs(sample: Sample) -> list[ControlInput]:
     """Return the safety stocks."""
     columns = sample.buffers.select("qty", "channel_ref", "sku", "location_ref", "location_kind")
-    return [BufferInput(*row) for row in columns.iter_rows()]
+    return [ControlInput(*row) for row in columns.iter_rows()]
 
 
 def customer_inputs(sample: Sample) -> list[CustomerInput]:

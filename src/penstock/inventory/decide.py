@@ -1,16 +1,18 @@
 """Deciding: one helper locks a pass's positions, admits every ask in memory, and writes once.
 
 The only place where stock is given, taken back or shipped. Order (DESIGN section 5): positions by
-id, then counted capacities by key. A proposal may be late, so a loser, or one proposed short, is
-planned again with every position of its products that has anything left, locked: at most
-`MAX_ROUNDS` rounds from a savepoint, the last of them wide for everyone. So nothing is oversold,
-and nobody is answered short while a unit is left. Gives back before it takes.
+id, then counted capacities by key, then what caps and ring-fences count (`counting.py`). A proposal
+may be late, so a loser, or one proposed short, is planned again with every position of its products
+that has anything left, locked: at most `MAX_ROUNDS` rounds from a savepoint, the last of them wide
+for everyone. So nothing is oversold, and nobody is answered short while a unit is left. Gives back
+before it takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -18,7 +20,7 @@ import numpy as np
 from penstock.db import Tx
 from penstock.errors import invariant
 from penstock.ids import new_id
-from penstock.inventory import store
+from penstock.inventory import counting, store
 from penstock.inventory.ledger import Ledger
 from penstock.inventory.model import (
     Answer,
@@ -32,6 +34,7 @@ from penstock.passes import Pass
 from penstock.sourcing.model import Plan
 
 MAX_ROUNDS = 3
+_BEGIN = b"SAVEPOINT decide"
 _BACK = b"ROLLBACK TO SAVEPOINT decide"
 
 
@@ -50,14 +53,16 @@ async def decide(tx: Pass, asks: Sequence[Ask], terms: Terms) -> list[Answer]:
     Returns one answer per ask, in order. Must be called at most once in a pass, since positions
     are locked in one sorted statement. Appends the journal entries to `tx.entries`.
     """
-    wide: set[int] = set()
+    wide = counting.fenced_products(asks, terms)
     for number in range(1, MAX_ROUNDS + 1):
         if number == MAX_ROUNDS:
             wide = {product for ask in asks for product in _products(ask)}
-        attempt = await _attempt(tx, asks, terms, wide)
+        attempt = await _attempt(tx, asks, terms, wide, _BEGIN if number == 1 else _BACK)
         if not attempt.losers:
             await _write(tx, attempt)
             terms.counted(attempt.ledger.capacity_used)
+            if attempt.ledger.uses:
+                tx.on_commit.append(partial(terms.used, attempt.ledger.uses))
             return attempt.answers
         wide |= {product for place in attempt.losers for product in _products(asks[place])}
     invariant(condition=False, message="a demand lost while everything it may take was locked")
@@ -70,16 +75,20 @@ def _products(ask: Ask) -> set[int]:
     return {line.product_id for line in ask.demand.lines}
 
 
-async def _attempt(tx: Pass, asks: Sequence[Ask], terms: Terms, wide: set[int]) -> _Round:
+async def _attempt(
+    tx: Pass, asks: Sequence[Ask], terms: Terms, wide: set[int], first: bytes
+) -> _Round:
     ids = [r.position_id for ask in asks for r in (*ask.release, *ask.ship)]
     ids += [take[0] for ask in asks for take in _takes(ask.plan)]
     if wide:  # the round before gives up its locks, and what it has ended counts again
-        ids += await store.positions_with_anything_left(tx, store.id_array(wide), _BACK)
-    first = b"" if wide else b"SAVEPOINT decide"
+        ids += await store.positions_with_anything_left(tx, store.id_array(wide), first)
+        first = b""
     ledger = Ledger(await store.lock_positions(tx, store.id_array(ids), first))
-    if wide:
-        await _end_expired_holds(tx, ledger)
+    expired = await _end_expired_holds(tx, ledger) if wide else []
     ledger.capacity_used = await store.lock_capacity(tx, _capacity_keys(asks, ledger, terms, wide))
+    keys = counting.keys_of(asks, ledger, terms, wide)
+    ledger.uses = await store.lock_uses(tx, keys | counting.keys_back(ledger, expired))
+    counting.give_back(ledger, expired)
     answers = await _give_back(tx, asks, ledger)
     attempt = _Round(ledger, wide, answers, [])
     _admit_all(attempt, asks, terms)
@@ -92,10 +101,15 @@ def _takes(plan: Plan | None) -> list[tuple[int, int]]:
     return [take for shipment in plan.shipments for part in shipment.parts for take in part.takes]
 
 
-async def _end_expired_holds(tx: Pass, ledger: Ledger) -> None:
+async def _end_expired_holds(tx: Pass, ledger: Ledger) -> list[counting.Back]:
+    """End holds on what is locked; returns what is to be given back to caps and ring-fences."""
     locked = store.id_array(ledger.positions)
-    for position_id, qty, root_id in await store.end_expired_holds(tx, locked):
+    back: list[counting.Back] = []
+    for position_id, qty, root_id, counted_by in await store.end_expired_holds(tx, locked):
         ledger.move(position_id, 0, -qty, (Cause.EXPIRY, root_id))
+        if counted_by:
+            back.append((position_id, qty, counted_by))
+    return back
 
 
 def _capacity_keys(
@@ -127,9 +141,11 @@ async def _give_back(tx: Pass, asks: Sequence[Ask], ledger: Ledger) -> list[Answ
         for reservation in released:
             cause = (ask.release_cause, ask.root_id)
             ledger.move(reservation.position_id, 0, -reservation.qty, cause)
+            counting.unreserve(ledger, reservation)
         for reservation in shipped:
             cause = (Cause.SHIPMENT, ask.root_id)
             ledger.move(reservation.position_id, -reservation.qty, -reservation.qty, cause)
+            counting.ship(ledger, reservation)
         for key in ask.capacity_back:
             ledger.take_capacity(key, -1)
         answers.append(Answer(released=released, shipped=shipped))
@@ -176,13 +192,14 @@ def _admit(attempt: _Round, place: int, ask: Ask, terms: Terms) -> bool:
         position = ledger.positions.get(position_id)
         if position is None:
             return False
-        floor = terms.floor(demand.channel_id, position.product_id, position.location_id)
-        if position.on_hand - position.reserved - floor < qty:
+        if counting.free(position, demand.channel_id, terms) < qty:
             return False
+    if terms.counting is not None and not counting.fits(ledger, demand, wanted, terms):
+        return False
     days = _capacity_days(ledger, plan, demand.service, terms)
     if days is None:
         return False
-    _take(attempt, place, ask, days)
+    _take(attempt, place, (ask, days), terms)
     return True
 
 
@@ -204,7 +221,8 @@ def _capacity_days(
     return days
 
 
-def _take(attempt: _Round, place: int, ask: Ask, days: list[date | None]) -> None:
+def _take(attempt: _Round, place: int, taken: tuple[Ask, list[date | None]], terms: Terms) -> None:
+    ask, days = taken
     plan, demand, ledger = ask.plan, ask.demand, attempt.ledger
     if plan is None or demand is None:
         return
@@ -220,9 +238,10 @@ def _take(attempt: _Round, place: int, ask: Ask, days: list[date | None]) -> Non
         for part in shipment.parts:
             for position_id, qty in part.takes:
                 ledger.move(position_id, 0, qty, cause)
-                reservations.append(
-                    _reservation(ask, position_id, qty, part.line_id, fulfilment_id)
-                )
+                one = _reservation(ask, position_id, qty, part.line_id, fulfilment_id)
+                if terms.counting is not None:
+                    one.counted_by = counting.count(ledger, demand, one, terms)
+                reservations.append(one)
     answer = attempt.answers[place]
     answer.plan = plan
     answer.reservations = reservations
@@ -249,6 +268,7 @@ def _reservation(
 
 async def _write(tx: Pass, attempt: _Round) -> None:
     await store.write_capacity(tx, attempt.ledger.capacity_moved)
+    await store.write_uses(tx, attempt.ledger.use_moves)
     entries = await store.write_ledger(tx, attempt.ledger)
     if entries is not None:
         tx.entries.append(entries)
@@ -274,7 +294,7 @@ async def expire_holds(tx: Pass, limit: int) -> int:
     if len(ids) == 0:
         return 0
     ledger = Ledger(await store.lock_positions(tx, ids))
-    await _end_expired_holds(tx, ledger)
+    await counting.give_back_alone(tx, ledger, await _end_expired_holds(tx, ledger))
     entries = await store.write_ledger(tx, ledger)
     if entries is not None:
         tx.entries.append(entries)

@@ -46,7 +46,7 @@ WHERE r.id = u.id AND r.qty > u.qty RETURNING r.id
 -- name: end_expired_holds
 -- Ends the expired holds on locked positions. Index: reservation_hold.
 DELETE FROM reservation WHERE position_id = ANY(%s) AND expires_at <= %s
-RETURNING position_id, qty, root_id
+RETURNING position_id, qty, root_id, counted_by
 
 -- name: expired_hold_positions
 -- Positions with expired holds, oldest first, for the background. Index: reservation_expiry.
@@ -72,15 +72,32 @@ WHERE c.location_id = u.location_id AND c.service = u.service AND c.day = u.day
 -- What is counted on the given days, for the view that sourcing proposes from. Index: capacity_pkey.
 SELECT location_id, service, day, used FROM capacity WHERE day = ANY(%s)
 
+-- name: lock_uses
+-- Makes and locks what is counted on caps and ring-fences, in key order. Index: control_use_pkey.
+INSERT INTO control_use AS c (control_id, product_id, location_id, reserved, shipped)
+SELECT control_id, product_id, location_id, 0, 0
+FROM unnest(%s::int[], %s::int[], %s::int[]) AS u (control_id, product_id, location_id)
+ORDER BY 1, 2, 3
+ON CONFLICT (control_id, product_id, location_id) DO UPDATE SET reserved = c.reserved
+RETURNING control_id, product_id, location_id, reserved + shipped
+
+-- name: write_uses
+-- Adds to locked counts. Index: control_use_pkey.
+UPDATE control_use AS c SET reserved = c.reserved + u.reserved, shipped = c.shipped + u.shipped
+FROM unnest(%s::int[], %s::int[], %s::int[], %s::int[], %s::int[])
+     AS u (control_id, product_id, location_id, reserved, shipped)
+WHERE c.control_id = u.control_id AND c.product_id = u.product_id
+  AND c.location_id = u.location_id
+
 -- name: reservations_of_roots
 -- The live reservations of locked roots. Index: reservation_root.
 SELECT id, position_id, qty, kind, root_id, demand_id, fulfilment_id, priority, promised_at,
-       expires_at
+       expires_at, counted_by
 FROM reservation WHERE root_id = ANY(%s::uuid[]) ORDER BY id
 
 -- name: reservations_of_short_positions
 -- What may be shed, first to go first. Index: reservation_position.
-SELECT r.id, r.position_id, r.qty, r.kind, r.root_id, r.demand_id
+SELECT r.id, r.position_id, r.qty, r.kind, r.root_id, r.demand_id, r.counted_by
 FROM reservation r WHERE r.position_id = ANY(%s)
 ORDER BY r.position_id, r.kind, r.priority, r.promised_at DESC NULLS FIRST, r.id DESC
 

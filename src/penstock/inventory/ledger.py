@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import invariant
-from penstock.inventory.model import Cause
+from penstock.inventory.model import Cause, UseKey
 
 
 class Position(msgspec.Struct, gc=False):
@@ -65,6 +65,8 @@ class Ledger:
         self.noted: set[tuple[int, int, str]] = set()
         self.capacity_used: dict[tuple[int, str, date], int] = {}
         self.capacity_moved: dict[tuple[int, str, date], int] = {}
+        self.uses: dict[UseKey, int] = {}
+        self.use_moves: dict[UseKey, list[int]] = {}
 
     def available(self, position_id: int, floor: int) -> int:
         """Return what of a position may still be promised, the floor kept; 0 if it is not here."""
@@ -99,6 +101,13 @@ class Ledger:
         """Count orders (negative: give back) on a location's service and day."""
         self.capacity_used[key] = self.capacity_used.get(key, 0) + orders
         self.capacity_moved[key] = self.capacity_moved.get(key, 0) + orders
+
+    def take_use(self, key: UseKey, reserved_delta: int, shipped_delta: int = 0) -> None:
+        """Count units on a cap or ring-fence (negative: give back)."""
+        self.uses[key] = self.uses.get(key, 0) + reserved_delta + shipped_delta
+        move = self.use_moves.setdefault(key, [0, 0])
+        move[0] += reserved_delta
+        move[1] += shipped_delta
 
     def close(self, journal_base: int, entries_per_row: int) -> Entries | None:
         """Turn the movements into entries and set each position's final version and journal row.

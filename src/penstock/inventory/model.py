@@ -56,6 +56,7 @@ class Reservation(msgspec.Struct, gc=False):
     promised_at: datetime | None = None
     expires_at: datetime | None = None
     id: str = msgspec.field(default_factory=new_id)
+    counted_by: Sequence[int] = ()  # controls that count it; negative: at its location
 
 
 class Ask(msgspec.Struct, gc=False):
@@ -96,21 +97,69 @@ class Answer(msgspec.Struct, gc=False):
     shipped: Sequence[Reservation] = ()
 
 
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """A cap or ring-fence that concerns a demand's product: N units, counted in `control_use`.
+
+    A cap, and a ring-fence whose units are for this demand (`is_entitled`), count what is taken; a
+    ring-fence for others bounds it. `location_ids` are where it holds, None: everywhere;
+    `per_location`: N at each of them.
+    """
+
+    control_id: int
+    ref: str
+    qty: int
+    is_fence: bool = False
+    is_entitled: bool = False
+    per_location: bool = False
+    location_ids: frozenset[int] | None = None
+
+    def holds_at(self, location_id: int) -> bool:
+        """Tell whether it is about a location."""
+        return self.location_ids is None or location_id in self.location_ids
+
+    def left(self, used: int, there: int) -> int:
+        """Return what it lets a demand take, given what is used of it and what is `there`."""
+        rest = max(self.qty - used, 0)
+        return max(there - rest, 0) if self.is_fence else rest
+
+    def key(self, product_id: int, location_id: int) -> "UseKey":
+        """Return the row it counts a product at a location on."""
+        return (self.control_id, product_id, location_id if self.per_location else 0)
+
+
+UseKey = tuple[int, int, int]  # control, product, location (0: over all of them together)
+
+
+def _sold(pool_id: int) -> bool:
+    """Sell every pool."""
+    return pool_id > 0
+
+
+def _untold(used: Mapping[UseKey, int]) -> None:
+    """Tell nobody what is used."""
+    del used
+
+
 class Terms(msgspec.Struct, frozen=True):
     """What deciding has to know of the rooms around: floors, capacities, and how to plan again.
 
-    `floor(channel_id, product_id, location_id)` is what the demand must leave;
+    `floor(channel_id, product_id, location_id, on_hand)` is what the demand must leave;
     `capacity_limit(location_id, service)` is orders a working day, -1 for no limit;
     `working_day(location_id, service)` the day on which work taken now counts;
     `replan(demands, ledger)` plans with the locked values; `counted(used)` is told what is counted
-    on capacities once a decision is written.
+    on capacities once a decision is written. `counting(demand, product_id)` are the counted
+    controls it meets (None: the account has none), `sells(pool_id)` whether a pool's stock is sold,
+    and `used` is told what is used of them after COMMIT.
     """
 
-    floor: Callable[[int, int, int], int]
+    floor: Callable[[int, int, int, int], int]
     capacity_limit: Callable[[int, str], int]
     working_day: Callable[[int, str], date]
     replan: Callable[[Sequence[Demand], "Ledger"], list[Plan]]
     counted: Callable[[Mapping[tuple[int, str, date], int]], None]
+    counting: Callable[[Demand, int], Sequence[Counted]] | None = None
+    sells: Callable[[int], bool] = _sold
+    used: Callable[[Mapping[UseKey, int]], None] = _untold
 
 
 class Adjustment(msgspec.Struct, gc=False):

@@ -19,7 +19,7 @@ from penstock import ids
 from penstock.engine.inbox import Event, post
 from penstock.errors import invariant
 from penstock.events.stream import Change, append_changes
-from penstock.inventory import store
+from penstock.inventory import counting, store
 from penstock.inventory.ledger import Ledger
 from penstock.inventory.model import Cause, Reservation, ReservationKind
 from penstock.passes import Pass
@@ -87,6 +87,9 @@ async def _end_holds(tx: Pass, holds: Sequence[Reservation]) -> None:
     invariant(len(ended) == len(holds), "a hold on a locked position was gone")
     for one in holds:
         ledger.move(one.position_id, 0, -one.qty, (Cause.SHED, one.root_id))
+    await counting.give_back_alone(
+        tx, ledger, [(h.position_id, h.qty, h.counted_by) for h in holds]
+    )
     entries = await store.write_ledger(tx, ledger)
     if entries is not None:
         tx.entries.append(entries)

@@ -17,7 +17,7 @@ from psycopg.errors import DivisionByZero
 from penstock.db import Queries, Tx, uuid_array
 from penstock.errors import Broken, invariant
 from penstock.inventory.ledger import Entries, Ledger, Position
-from penstock.inventory.model import Cause, Reservation
+from penstock.inventory.model import Cause, Reservation, UseKey
 from penstock.passes import Pass
 
 SQL = Queries("penstock.inventory", "inventory.sql")
@@ -86,6 +86,24 @@ async def write_capacity(tx: Tx, moved: dict[CapacityKey, int]) -> None:
             np.array([orders for _, orders in changes], dtype=np.int32),
         ),
     )
+
+
+async def lock_uses(tx: Tx, keys: Iterable[UseKey]) -> dict[UseKey, int]:
+    """Lock counts of caps and ring-fences in key order (made at 0); returns what is used."""
+    wanted = sorted(set(keys))
+    if not wanted:
+        return {}
+    columns = np.array(wanted, dtype=np.int32).T
+    rows = await tx.fetch(SQL.lock_uses, tuple(np.ascontiguousarray(columns)))
+    return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+
+async def write_uses(tx: Tx, moved: Mapping[UseKey, Sequence[int]]) -> None:
+    """Add to locked counts of caps and ring-fences."""
+    changes = sorted((*key, *move) for key, move in moved.items() if any(move))
+    if changes:
+        columns = np.array(changes, dtype=np.int32).T
+        await tx.execute(SQL.write_uses, tuple(np.ascontiguousarray(columns)))
 
 
 Instants = Mapping[str, int]
@@ -185,7 +203,7 @@ def _journal_row(
 _NULL = "\\N"
 _RESERVATION_COLUMNS = (
     "id, position_id, qty, kind, priority, root_id, demand_id, fulfilment_id, promised_at, "
-    "expires_at"
+    "expires_at, counted_by"
 )
 
 
@@ -199,8 +217,12 @@ def _line(r: Reservation) -> str:
     expires_at = r.expires_at.isoformat() if r.expires_at else _NULL
     return (
         f"{r.id}\t{r.position_id}\t{r.qty}\t{r.kind}\t{r.priority}\t{r.root_id}\t{r.demand_id}\t"
-        f"{r.fulfilment_id or _NULL}\t{promised_at}\t{expires_at}"
+        f"{r.fulfilment_id or _NULL}\t{promised_at}\t{expires_at}\t{_int_array(r.counted_by)}"
     )
+
+
+def _int_array(numbers: Sequence[int]) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}" if numbers else _NULL
 
 
 async def take_from_reservations(tx: Tx, parts: Sequence[Reservation]) -> set[str]:
@@ -220,10 +242,17 @@ def _keys(parts: Sequence[Reservation]) -> tuple[str, NDArray[np.int32]]:
 
 async def end_expired_holds(
     tx: Pass, position_ids: NDArray[np.int32]
-) -> list[tuple[int, int, str]]:
-    """End expired holds on locked positions; returns (position id, quantity, root id) of each."""
+) -> list[tuple[int, int, str, Sequence[int]]]:
+    """End expired holds on locked positions.
+
+    Returns position id, quantity, root id and the controls that count it, of each.
+    """
     rows = await tx.fetch(SQL.end_expired_holds, (position_ids, tx.now))
-    return [(row[0], row[1], row[2]) for row in rows]
+    return [(row[0], row[1], row[2], _ints(row[3])) for row in rows]
+
+
+def _ints(array: Iterable[int] | None) -> tuple[int, ...]:
+    return () if array is None else tuple(map(int, array))
 
 
 async def reservations_of_short_positions(
@@ -233,7 +262,13 @@ async def reservations_of_short_positions(
     rows = await tx.fetch(SQL.reservations_of_short_positions, (position_ids,))
     return [
         Reservation(
-            id=row[0], position_id=row[1], qty=row[2], kind=row[3], root_id=row[4], demand_id=row[5]
+            id=row[0],
+            position_id=row[1],
+            qty=row[2],
+            kind=row[3],
+            root_id=row[4],
+            demand_id=row[5],
+            counted_by=_ints(row[6]),
         )
         for row in rows
     ]
@@ -254,6 +289,7 @@ async def reservations_of_roots(tx: Tx, root_ids: Sequence[str]) -> list[Reserva
             priority=row[7],
             promised_at=row[8],
             expires_at=row[9],
+            counted_by=_ints(row[10]),
         )
         for row in rows
     ]

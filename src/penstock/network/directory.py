@@ -47,6 +47,7 @@ class Directory:
         self.location_ids = np.array([row[0] for row in rows], dtype=np.int32)
         self.refs: list[str] = [row[1] for row in rows]
         self.kinds: list[str] = [row[2] for row in rows]
+        self.time_zones: list[str] = [row[5] for row in rows]
         self.by_ref = {ref: int(i) for ref, i in zip(self.refs, self.location_ids, strict=True)}
         self.row_of = np.full(int(self.location_ids.max(initial=0)) + 2, -1, dtype=np.int32)
         self.row_of[self.location_ids] = np.arange(len(rows))
@@ -119,6 +120,10 @@ class Directory:
             if self._channel_networks.get(one):
                 return set(self._channel_networks[one])
         return None
+
+    def in_network(self, network_id: int) -> NDArray[np.bool_]:
+        """Tell by row which locations are in a network."""
+        return self._in_networks({network_id})
 
     def _in_networks(self, networks: set[int]) -> NDArray[np.bool_]:
         mask = np.zeros(len(self.location_ids), dtype=bool)

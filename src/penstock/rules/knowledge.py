@@ -17,9 +17,18 @@ from numpy.typing import NDArray
 
 from penstock.access.channels import Channels, load_channels
 from penstock.access.settings import load_settings
-from penstock.availability.candidates import LockedRows, locked_rows, stock_of, wanted_by
-from penstock.availability.controls import Controls, load_controls
+from penstock.availability.candidates import (
+    LockedRows,
+    View,
+    heed_limits,
+    locked_rows,
+    stock_of,
+    wanted_by,
+)
+from penstock.availability.candidates import Terms as StockTerms
+from penstock.availability.controls import Controls, load_controls, read_uses
 from penstock.availability.index import Index
+from penstock.availability.limits import Uses
 from penstock.catalogue.products import Products, load_products
 from penstock.clock import Clock
 from penstock.db import Database, Tx
@@ -29,7 +38,7 @@ from penstock.engine.workflows import Workflows, load_workflows
 from penstock.errors import Refusal
 from penstock.events.stream import append_changes
 from penstock.inventory.ledger import Ledger
-from penstock.inventory.model import Terms
+from penstock.inventory.model import Terms, UseKey
 from penstock.inventory.store import CapacityKey, read_capacity
 from penstock.network.directory import Directory, load_directory
 from penstock.network.profiles import load_profiles
@@ -41,6 +50,8 @@ from penstock.sourcing.model import UNLIMITED, Candidates, Demand, Locations, Pl
 from penstock.sourcing.source import source
 
 T = TypeVar("T")
+# What is counted on capacities, and on caps and ring-fences.
+Used = tuple[Mapping[CapacityKey, int], Callable[[UseKey], int]]
 
 
 class Knowledge:
@@ -60,6 +71,7 @@ class Knowledge:
         self.index = Index()
         self.revisions: Mapping[str, int] = {}
         self.capacity_used: dict[CapacityKey, int] = {}
+        self.uses = Uses()
         self.vocabulary: Vocabulary = load_vocabulary()
         self.settings: Mapping[str, Any] = {}
         self.dates = Dates()
@@ -98,6 +110,8 @@ class Knowledge:
             self.products = await load_products(tx)
         if stale & {"control", "channel", "network"}:
             self.controls = await load_controls(tx, self.channels, self.directory)
+            if self.controls.counters.rules:
+                self.uses.replace(await read_uses(tx))
         if stale & {"sourcing", "channel"}:
             self.profiles = await load_profiles(tx)
         if "workflow" in stale:
@@ -128,13 +142,15 @@ class Knowledge:
         self.dates = await self.database.run(self.schema, work)
 
     async def refresh_capacity(self) -> None:
-        """Read what is counted on the working days of now, for what sourcing proposes."""
+        """Read what is counted on the working days of now, and on controls, for proposals."""
         now, directory = self.clock.now(), self.directory
         days = sorted(
             {d for one in directory.daily_limit for d in directory.working_days(now, one)}
         )
 
         async def work(tx: Tx) -> dict[CapacityKey, int]:
+            if self.controls.counters.rules:
+                self.uses.replace(await read_uses(tx))
             return await read_capacity(tx, days)
 
         self.capacity_used = await self.database.run(self.schema, work)
@@ -241,18 +257,18 @@ class Knowledge:
 
     def plan(self, demands: Sequence[Demand], now: datetime) -> list[Plan]:
         """Propose plans from the index; they may be late, and stock decides."""
-        return self._plan(demands, now, self.index, self.capacity_used)
+        return self._plan(demands, now, self.index, (self.capacity_used, self.uses.get))
 
     def candidates(self, demands: Sequence[Demand], now: datetime) -> Candidates:
         """Return where demands may be met, as the index has it."""
-        return self._candidates(demands, now, self.index, self.capacity_used)
+        return self._candidates(demands, now, self.index, (self.capacity_used, self.uses.get))
 
     def _plan(
         self,
         demands: Sequence[Demand],
         now: datetime,
         positions: Index | LockedRows,
-        used: Mapping[CapacityKey, int],
+        used: Used,
     ) -> list[Plan]:
         plans: dict[int, Plan] = {}
         by_profile: dict[int, list[int]] = {}
@@ -273,7 +289,7 @@ class Knowledge:
         demands: Sequence[Demand],
         now: datetime,
         positions: Index | LockedRows,
-        used: Mapping[CapacityKey, int],
+        used: Used,
     ) -> Candidates:
         directory = self.directory
         keys = {(demand.channel_id, demand.service) for demand in demands}
@@ -284,12 +300,20 @@ class Knowledge:
             directory.handling_cost_minor,
             directory.handling_min,
         )
+        moment = self.controls.at(now)
+        stock = stock_of(positions, wanted, StockTerms(self.controls, moment), directory.row_of)
+        view = View(
+            moment,
+            used[1],
+            directory,
+            lambda one: directory.serving(one.channel_id, one.service, now),
+        )
         return Candidates(
             locations=locations,
             serving={key: directory.serving(*key, now) for key in keys},
             removed_by={key: directory.removed_by(*key, now) for key in keys},
-            capacity_left=self._capacity_left({key[1] for key in keys}, now, used),
-            stock=stock_of(positions, wanted, self.controls, directory.row_of),
+            capacity_left=self._capacity_left({key[1] for key in keys}, now, used[0]),
+            stock=heed_limits(stock, demands, view),
         )
 
     def _capacity_left(
@@ -322,12 +346,17 @@ class Knowledge:
 
         def replan(demands: Sequence[Demand], ledger: Ledger) -> list[Plan]:
             rows = locked_rows(ledger.positions.values())
-            return self._plan(demands, now, rows, ledger.capacity_used)
+            used = (ledger.capacity_used, lambda key: ledger.uses.get(key, 0))
+            return self._plan(demands, now, rows, used)
 
+        moment = self.controls.at(now)
         return Terms(
-            floor=self.controls.floor_of,
+            floor=moment.floor_of,
             capacity_limit=capacity_limit,
             working_day=working_day,
             replan=replan,
             counted=self.capacity_used.update,
+            counting=moment.counting if moment.has_counted else None,
+            sells=self.controls.sells_one,
+            used=self.uses.update,
         )

@@ -78,6 +78,7 @@ def demands_of(order: Order, choice: Choice, weight_g: Ints) -> list[Demand]:
                 excluded.add(fulfilment.origin_id)
             open_parcels += fulfilment.status not in {"rejected", "cancelled"}
     most = None if choice.max_parcels is None else max(choice.max_parcels - open_parcels, 0)
+    tier = str(order.customer.get("tier", "standard"))
     return [
         Demand(
             id=choice.id,
@@ -93,6 +94,9 @@ def demands_of(order: Order, choice: Choice, weight_g: Ints) -> list[Demand]:
             pinned_location_id=pin,
             max_parcels=most,
             ship_complete=choice.ship_complete,
+            tier=tier,
+            basket_minor=order.total_minor,
+            currency=order.currency,
         )
         for pin, lines in by_pin.items()
     ]

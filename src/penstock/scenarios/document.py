@@ -13,7 +13,7 @@ import msgspec
 import yaml
 
 from penstock.access.channels import ChannelInput
-from penstock.availability.commands import BufferInput
+from penstock.availability.control_input import ControlInput
 from penstock.catalogue.model import ProductInput
 from penstock.customers.model import CustomerInput
 from penstock.engine.durations import Duration
@@ -54,7 +54,7 @@ class Given(Written):
     networks: list[NetworkInput] = []
     profiles: list[ProfileInput] = []
     customers: list[CustomerInput] = []
-    controls: list[BufferInput] = []
+    controls: list[ControlInput] = []
     stock: list[StockGiven] = []
 
 
@@ -138,7 +138,7 @@ class Step(Written):
     action: ActionStep | None = None
     stock: list[StockGiven] | None = None
     wait: Duration | None = None
-    at: datetime | None = None
+    at: Any = None  # an instant; YAML reads one with seconds by itself
     answer: AnswerStep | None = None
     failure: FailureStep | None = None
     expect: Expected = msgspec.field(default_factory=Expected)
@@ -164,7 +164,7 @@ class ScenarioFile(Written):
 
     scenarios: Annotated[list[Scenario], msgspec.Meta(min_length=1)]
     workflows: list[str] = []
-    now: datetime = MONDAY_NOON
+    now: Any = MONDAY_NOON
     given: Given = msgspec.field(default_factory=Given)
 
 
@@ -201,6 +201,19 @@ def read_scenarios(path: Path) -> Read:
                 sentence = f"{path}:{line}: A step is one thing; this one is {many}."
                 raise Refusal("invalid_scenario", sentence)
     return Read(path, file, [_workflow(path, one) for one in file.workflows], places)
+
+
+def instant_of(written: Any) -> datetime:
+    """Return an instant as a file writes it, UTC unless it says otherwise; may leave seconds out.
+
+    Refuses with `invalid_instant`.
+    """
+    try:
+        at = written if isinstance(written, datetime) else datetime.fromisoformat(str(written))
+    except ValueError:
+        sentence = f"{str(written)[:40]!r} is no instant such as 2026-03-02T18:00."
+        raise Refusal("invalid_instant", sentence) from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _workflow(path: Path, named: str) -> str:

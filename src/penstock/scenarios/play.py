@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -42,6 +42,7 @@ from penstock.scenarios.document import (
     Read,
     Scenario,
     Step,
+    instant_of,
 )
 from penstock.scenarios.world import World, count, world
 
@@ -143,7 +144,7 @@ class _Player:
         if step.wait is not None:
             await self._wait(self._world.clock.now() + parse_duration(step.wait))
         if step.at is not None:
-            await self._wait(step.at if step.at.tzinfo else step.at.replace(tzinfo=UTC))
+            await self._wait(instant_of(step.at))
         if step.answer is not None:
             await self._answer(step.answer)
         if step.failure is not None:

@@ -20,7 +20,7 @@ from penstock.access.channels import ChannelInput, upsert_channels
 from penstock.app import Account, open_account
 from penstock.audit.report import Report
 from penstock.audit.run import audit
-from penstock.availability.commands import set_buffers
+from penstock.availability.commands import put_controls
 from penstock.catalogue.commands import upsert_products
 from penstock.catalogue.model import ProductInput
 from penstock.clock import ManualClock
@@ -36,7 +36,7 @@ from penstock.network.model import LocationInput
 from penstock.network.profiles import ProfileInput, upsert_profiles
 from penstock.passes import Pass
 from penstock.records import Result, insist
-from penstock.scenarios.document import Given, Read, Scenario, StockGiven
+from penstock.scenarios.document import Given, Read, Scenario, StockGiven, instant_of
 
 CATALOGUE = "main"
 WEIGHT_G = 500
@@ -81,7 +81,7 @@ async def world(conninfo: str, read: Read, scenario: Scenario) -> AsyncGenerator
             await database.run(schema_of(name), partial(_load, given=given))
         finally:
             await database.close()
-        clock = ManualClock(read.file.now)
+        clock = ManualClock(instant_of(read.file.now))
         account = await open_account(conninfo, name, clock)
         try:
             await _put_workflows(account, read)
@@ -142,7 +142,7 @@ async def _load(tx: Tx, given: Given) -> None:
     insist(await upsert_locations(tx, given.locations))
     insist(await upsert_networks(tx, given.networks))
     insist(await upsert_profiles(tx, given.profiles))
-    insist(await set_buffers(tx, given.controls))
+    insist(await put_controls(tx, given.controls))
     insist(await upsert_customers(tx, given.customers))
 
 

@@ -33,7 +33,10 @@ class DemandLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class Demand(msgspec.Struct, frozen=True, gc=False):
-    """What a fulfilment choice wants and where it goes (degrees)."""
+    """What a fulfilment choice wants, where it goes (degrees), and whose order it is part of.
+
+    `tier` is the customer's, `basket_minor` the order's total in `currency`.
+    """
 
     id: str
     lines: tuple[DemandLine, ...]
@@ -45,6 +48,9 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
     pinned_location_id: int | None = None
     max_parcels: int | None = None
     ship_complete: bool = False
+    tier: str = "standard"
+    basket_minor: int = 0
+    currency: str = ""
 
 
 class Locations(msgspec.Struct, frozen=True):

@@ -19,6 +19,8 @@ class Locations(msgspec.Struct):
     kinds: list[str]
     refs: list[str]
     unit_xyz: np.ndarray
+    time_zones: list[str] = []
+    networks: dict[int, set[int]] = {}
     off: dict[tuple[int, str], set[int]] = {}
 
     def serving(self, channel_id: int, service: str, at: datetime) -> np.ndarray:
@@ -26,6 +28,10 @@ class Locations(msgspec.Struct):
         assert at.tzinfo is not None
         off = self.off.get((channel_id, service), set())
         return ~np.isin(self.location_ids, list(off))
+
+    def in_network(self, network_id: int) -> np.ndarray:
+        """Tell which rows are in a network; `networks` lists the location ids."""
+        return np.isin(self.location_ids, list(self.networks.get(network_id, ())))
 
 
 def locations(count: int) -> Locations:
@@ -36,7 +42,8 @@ def locations(count: int) -> Locations:
     angles = np.radians(np.arange(count))
     xyz = np.stack([np.cos(angles), np.sin(angles), np.zeros(count)], axis=1)
     kinds = ["warehouse" if row % 3 == 2 else "store" for row in range(count)]
-    return Locations(ids, row_of, kinds, [f"L{n}" for n in ids.tolist()], xyz)
+    refs = [f"L{n}" for n in ids.tolist()]
+    return Locations(ids, row_of, kinds, refs, xyz, ["Europe/London"] * count)
 
 
 class Channels(msgspec.Struct):
@@ -54,6 +61,11 @@ class Channels(msgspec.Struct):
         """Return the one catalogue."""
         assert channel_id in {1, 2, 3}
         return 1
+
+    def currency(self, channel_id: int) -> str | None:
+        """Return the one currency."""
+        assert channel_id in {1, 2, 3}
+        return "GBP"
 
 
 class Products(msgspec.Struct):

@@ -12,8 +12,9 @@ from tests.unit.availability import shop
 
 from penstock.availability import atp
 from penstock.availability.atp import Availability
-from penstock.availability.controls import Controls, Rule
+from penstock.availability.controls import Controls
 from penstock.availability.index import Index
+from penstock.availability.rule import Rule
 from penstock.clock import ManualClock
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -54,7 +55,7 @@ def by_hand(index: Index, shop_now: Availability, channel_id: int, product_id: i
         row = locations.refs.index(f"L{location_id}") if f"L{location_id}" in locations.refs else -1
         if row >= 0 and serves[row] and index.pool[position] == 1:
             net = int(index.on_hand[position]) - int(index.reserved[position])
-            floor = shop_now.controls.floor_of(channel_id, product_id, location_id)
+            floor = shop_now.controls.at(NOON).floor_of(channel_id, product_id, location_id)
             total += max(0, net - floor)
     return total
 

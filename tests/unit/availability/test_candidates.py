@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.availability import shop
 
-from penstock.availability.candidates import LockedRows, Stock, locked_rows, stock_of, wanted_by
-from penstock.availability.controls import Controls, Rule
+from penstock.availability.candidates import (
+    LockedRows,
+    Stock,
+    Terms,
+    locked_rows,
+    stock_of,
+    wanted_by,
+)
+from penstock.availability.controls import Controls
 from penstock.availability.index import Index
+from penstock.availability.rule import Rule
 from penstock.inventory.ledger import Position
 from penstock.sourcing.model import Demand, DemandLine
 
@@ -18,6 +27,7 @@ LOCATIONS = shop.locations(6)
 CONTROLS = Controls(
     [Rule(qty=1), Rule(channel_id=2, product_id=2, qty=3)], [1], shop.Channels(), LOCATIONS
 )
+TERMS = Terms(CONTROLS, CONTROLS.at(datetime(2026, 3, 1, 12, tzinfo=UTC)))
 
 
 def lines_of(stock: Stock) -> list[list[tuple[int, int, int]]]:
@@ -34,7 +44,7 @@ def gather(
         Demand("d", (DemandLine("l", product_id, 1, 0),), 0.0, 0.0, "deliver", channel_id)
         for product_id, channel_id in wanted
     ]
-    return lines_of(stock_of(source, wanted_by(demands), CONTROLS, LOCATIONS.row_of))
+    return lines_of(stock_of(source, wanted_by(demands), TERMS, LOCATIONS.row_of))
 
 
 def test_a_line_s_candidates_are_what_its_channel_may_take_of_pools_for_sale() -> None:

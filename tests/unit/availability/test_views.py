@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from tests.unit.availability import shop
 
 from penstock.availability.atp import Availability
-from penstock.availability.controls import Controls, Rule
+from penstock.availability.controls import Controls
 from penstock.availability.follow import Follower
 from penstock.availability.index import Index
 from penstock.availability.nearest import distances_km, places_with_stock
+from penstock.availability.rule import Rule
 from penstock.availability.views import MAX_SKUS, Sight, answer, decode_request
 from penstock.clock import ManualClock
 from penstock.errors import Refusal

@@ -1,0 +1,22 @@
+-- name: controls
+-- Every control, in a stable order. No index: small.
+SELECT channel_id, product_id, location_id, location_kind, network_id, category_ref, qty,
+       percent_bp, kind, group_name, combine, priority, active_from, active_until, daily_from,
+       daily_until, per_location, kept_channels, kept_tiers, basket_min_minor, basket_currency,
+       id, ref
+FROM control ORDER BY id
+
+-- name: products_in_categories
+-- Products of categories and those below. No index: read only where controls name categories.
+SELECT u.ref, array_agg(p.id) FROM unnest(%s::text[]) AS u (ref)
+JOIN product AS p ON p.category_ref = u.ref OR starts_with(p.category_ref, u.ref || '/')
+GROUP BY u.ref
+
+-- name: uses
+-- What is used of caps and ring-fences, for the view that promises are proposed from. No index.
+SELECT control_id, product_id, location_id, reserved + shipped FROM control_use
+WHERE reserved + shipped <> 0
+
+-- name: pools_for_sale
+-- Pools whose stock may be sold as new. No index: small.
+SELECT id FROM pool WHERE condition = 'new' ORDER BY id

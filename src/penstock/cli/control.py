@@ -1,0 +1,196 @@
+"""`penstock control`: what lowers a channel's promises: list, put, remove, and explain a SKU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.cli.options import AccountName, AsJson
+from penstock.cli.output import draw_table, print_json, say
+from penstock.cli.session import (
+    read_instant,
+    read_settings,
+    run_in_transaction,
+    run_with_account,
+)
+
+if TYPE_CHECKING:
+    from penstock.app import Account
+    from penstock.availability.control_input import ControlInput
+    from penstock.availability.control_views import ControlView
+    from penstock.availability.explain import Explained, Lowered, LoweredAt
+    from penstock.db import Tx
+
+commands = typer.Typer(
+    no_args_is_help=True, help="Buffers, exclusions, caps and ring-fences: list, put, explain."
+)
+ChannelOption = Annotated[
+    str | None, typer.Option("--channel", "-c", metavar="REF", help="Only in this channel.")
+]
+Ref = Annotated[str, typer.Argument(metavar="REF", help="Its ref; put again, it is changed.")]
+Said = Annotated[
+    list[str],
+    typer.Argument(metavar="FIELD=VALUE…", help="What it says: kind=cap channel=market qty=50."),
+]
+
+
+@commands.command("list")
+def list_all(
+    channel: ChannelOption = None, account: AccountName = None, as_json: AsJson = False
+) -> None:
+    """List controls, with what is used of caps and ring-fences."""
+    from penstock.availability.control_views import list_controls
+
+    found = run_in_transaction(
+        read_settings(account=account), lambda tx: list_controls(tx, channel)
+    )
+    if as_json:
+        print_json({"controls": found})
+        return
+    rows = [(one.ref, one.kind, _amount(one), _scope(one), _used(one)) for one in found]
+    draw_table(("ref", "kind", "amount", "about", "used"), rows)
+
+
+def _amount(one: ControlView) -> str:
+    if one.kind == "exclusion":
+        return "all"
+    return f"{one.percent:g} %" if one.percent is not None else f"{one.qty:,}"
+
+
+def _scope(one: ControlView) -> str:
+    names = ("channel", "sku", "category", "location", "location_kind", "network")
+    names += ("active_from", "active_until", "daily_from", "daily_until")
+    named = [(name, getattr(one, name)) for name in names]
+    return ", ".join(f"{name} {value}" for name, value in named if value is not None) or "all"
+
+
+def _used(one: ControlView) -> str:
+    return f"{one.reserved + one.shipped:,}" if one.kind in {"cap", "ring_fence"} else ""
+
+
+@commands.command()
+def put(ref: Ref, said: Said, account: AccountName = None, as_json: AsJson = False) -> None:
+    """Make a control, or change the one that has the ref.
+
+    Fields, as in files and over HTTP: kind (buffer, safety_stock, exclusion, cap, ring_fence), qty
+    or percent; channel, sku or category, location, location_kind, network; group, combine (first,
+    sum, max), priority; active_from, active_until, daily_from, daily_until; per_location;
+    kept_channels, kept_tiers (with commas), basket_min_minor, basket_currency.
+    """
+    from penstock.availability.commands import put_controls
+    from penstock.records import insist
+
+    control = _control(ref, said)
+    results = run_in_transaction(
+        read_settings(account=account), lambda tx: put_controls(tx, [control])
+    )
+    insist(results)
+    if as_json:
+        print_json({"ref": ref, "result": results[0]})
+        return
+    say(f"Control {ref} is {results[0]}.")
+
+
+def _control(ref: str, said: list[str]) -> ControlInput:
+    import msgspec
+
+    from penstock.availability.control_input import ControlInput
+    from penstock.errors import Refusal
+
+    fields: dict[str, object] = {"ref": ref}
+    for part in said:
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise Refusal("invalid_control", f"{part[:60]!r} is not FIELD=VALUE, as in qty=5.")
+        fields[name] = value.split(",") if name in {"kept_channels", "kept_tiers"} else value
+    for name in ("active_from", "active_until"):
+        if name in fields:
+            fields[name] = read_instant(str(fields[name]))
+    try:
+        return msgspec.convert(fields, ControlInput, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refusal("invalid_control", f"{error}.".replace("`", "'")) from None
+
+
+@commands.command()
+def remove(ref: Ref, account: AccountName = None, as_json: AsJson = False) -> None:
+    """Remove a control; a cap or ring-fence put anew begins to count at 0."""
+    from penstock.availability.commands import remove_controls
+    from penstock.records import insist
+
+    results = run_in_transaction(
+        read_settings(account=account), lambda tx: remove_controls(tx, [ref])
+    )
+    insist(results)
+    if as_json:
+        print_json({"ref": ref, "result": "removed"})
+        return
+    say(f"Control {ref} is removed.")
+
+
+@commands.command()
+def explain(
+    sku: Annotated[str, typer.Argument(metavar="SKU", help="What may be promised of it.")],
+    channel: Annotated[str, typer.Option("--channel", "-c", metavar="REF", help="In which.")],
+    location: Annotated[
+        str | None, typer.Option("--location", "-l", metavar="REF", help="Only there.")
+    ] = None,
+    service: Annotated[
+        str, typer.Option("--service", "-s", help="deliver or collect.")
+    ] = "deliver",
+    tier: Annotated[str, typer.Option("--tier", help="The customer's.")] = "standard",
+    basket: Annotated[int, typer.Option("--basket", help="The order's total, minor units.")] = 0,
+    account: AccountName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which controls lower what a channel may promise of a SKU, and by how much."""
+    import msgspec
+
+    from penstock.availability.atp import Guest
+    from penstock.availability.explain import explain as explained
+
+    async def work(opened: Account) -> Explained:
+        knowledge = opened.knowledge
+        channel_id = knowledge.channel_id(channel)
+        catalogue_id = knowledge.channels.catalogue_id(channel_id)
+
+        async def learn(tx: Tx) -> None:
+            await knowledge.products.resolve(tx, catalogue_id, [sku])
+
+        await opened.database.run(opened.schema, learn)
+        product_id = knowledge.product_id(channel_id, sku)
+        if location is not None:
+            knowledge.location_id(location)
+        guest = Guest(channel_id, tier, basket, knowledge.channels.currency(channel_id) or "")
+        catalogue = opened.availability.catalogue(channel_id, service)
+        return explained(opened.availability, catalogue, product_id, guest)
+
+    found = run_with_account(read_settings(account=account), work)
+    places = [one for one in found.locations if location in {None, one.location}]
+    if as_json:
+        whole = msgspec.structs.replace(found, locations=places)
+        print_json({"sku": sku, "channel": channel, "explained": whole})
+        return
+    _draw(f"{sku} in {channel}", found, places)
+
+
+def _draw(what: str, found: Explained, places: list[LoweredAt]) -> None:
+    say(f"{what}: {found.free:,} free, {found.available:,} may be promised.")
+    for one in found.lowered:
+        say(f"  {one.control} takes {one.by:,}")
+    rows = [
+        (
+            one.location,
+            "yes" if one.serves else "no",
+            f"{one.free:,}",
+            f"{one.available:,}",
+            _why(one.lowered),
+        )
+        for one in places
+    ]
+    draw_table(("location", "serves", "free", "available", "lowered by"), rows)
+
+
+def _why(lowered: list[Lowered]) -> str:
+    return ", ".join(f"{one.control} {one.by:,}" for one in lowered)
