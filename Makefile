@@ -11,6 +11,7 @@ SHELL := /bin/bash
 .PHONY: help venv demo dev test check lint format bench lock clean
 
 ARGS ?=
+TEST_PROCESSES ?= 2
 NAME ?= orders
 BIN := .venv/bin
 READY := .venv/.ready
@@ -30,7 +31,7 @@ dev: $(READY) ## serve your own account with readable logs
 	@PENSTOCK_LOG_FORMAT=console $(BIN)/penstock serve $(ARGS)
 
 test: $(READY) ## run the whole test suite
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 check: lint test ## everything CI runs: lint and test
 
