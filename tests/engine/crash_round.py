@@ -31,7 +31,7 @@ INSERT INTO product (id, catalogue_id, ref, weight_g)
     SELECT 1000 + 10 * n + ascii(letter) - 66, 1, 'R' || n || letter, 400
     FROM generate_series(0, {ROUNDS}) AS n, unnest('{{{",".join(LETTERS)}}}'::text[]) AS letter;
 """
-OPTIONAL = ("choice", "location", "payment", "position", "return")
+OPTIONAL = ("choice", "control", "location", "payment", "position", "product", "return")
 ENTITIES = (
     ("payment", "paid"),
     ("payment", "unanswered"),
@@ -42,6 +42,8 @@ STAND_INS = (
     ("location", "reopened", "location.switched_off"),
     ("location", "closed", "location.switched_off"),
     ("position", "empty", "position.back_in_stock"),
+    ("product", "changed", "product.created"),
+    ("control", "put", "control.created"),
 )
 
 
@@ -139,7 +141,12 @@ def _orders(one: Round) -> list[Work]:
         "pickup_location": "L3",
         "destination": None,
     }
+    mixed = {**collect, "type": "multi"}
     decided = [
+        one.order("m_ship", "11", type="multi"),
+        one.order("m_collect", "11", **mixed),
+        one.order("m_reject", "11", type="multi"),
+        one.order("m_expire", "11", **mixed),
         one.order("ship", "11"),
         one.order("both", "21", "31"),
         one.order("reject", "11"),
@@ -155,6 +162,7 @@ def _orders(one: Round) -> list[Work]:
         one.order("new", "12"),
         one.order("new_short", "E1"),
         one.order("c_new", "D1", **collect),
+        one.order("m_new", "11", type="multi"),
     ]
     return [*map(NewOrder, decided), *(NewOrder(asked, wait=False) for asked in waiting)]
 
@@ -163,6 +171,7 @@ def _told(one: Round) -> list[Work]:
     """Return what is decided at once, for timers to be due later."""
     return [
         one.event("order", "c_expire/0", "fulfilment.readied"),
+        one.event("order", "m_expire/0", "fulfilment.readied"),
         one.event("return", "never_arrived", "return.approved"),
         one.event("location", "closed", "location.switched_off"),
         one.event("position", "empty", "position.out_of_stock"),
@@ -182,12 +191,19 @@ def _waiting(one: Round) -> list[Event]:
         one.event("order", "c_collect/0", "fulfilment.readied"),
         one.event("order", "c_collect/0", "fulfilment.collected"),
         one.event("order", "c_reject/0", "fulfilment.rejected"),
+        one.event("order", "m_ship/0", "fulfilment.shipped"),
+        one.event("order", "m_collect/0", "fulfilment.readied"),
+        one.event("order", "m_collect/0", "fulfilment.collected"),
+        one.event("order", "m_reject/0", "fulfilment.rejected"),
         one.event("payment", "paid", "payment.authorised"),
         one.event("payment", "paid", "payment.captured"),
         one.event("return", "returned", "return.approved"),
         one.event("return", "returned", "return.received"),
         one.event("return", "returned", "return.accepted"),
         one.event("location", "reopened", "location.switched_on"),
+        one.event("product", "changed", "product.changed"),
+        one.event("control", "put", "control.reviewed"),
+        one.event("control", "put", "control.removed"),
     ]
     events = [
         Event(e.root_kind, e.root_id, e.entity or e.root_kind, e.entity_id or e.root_id, e.name)
@@ -271,6 +287,13 @@ _OUTCOMES = {
 
 # How each root of a round ends.
 ENDS = {
+    "m_ship": "complete",
+    "m_collect": "complete",
+    "m_reject": "allocated",
+    "m_expire": "cancelled",
+    "m_new": "allocated",
+    "changed": "changed",
+    "put": "removed",
     "both": "shipped",
     "c_collect": "collected",
     "c_expire": "cancelled",

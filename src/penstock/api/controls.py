@@ -15,12 +15,12 @@ from penstock.api.errors import problem
 from penstock.api.exchange import Reply, Request
 from penstock.api.reading import read_json, refuse_nul
 from penstock.api.served import Served
-from penstock.availability.commands import put_controls, remove_controls
 from penstock.availability.control_input import ControlInput, ref_of
 from penstock.availability.control_views import MAX_LISTED, ControlView, list_controls
 from penstock.db import Tx
 from penstock.errors import Refusal
 from penstock.records import Result
+from penstock.rules.controls import put_controls, remove_controls
 
 MAX_CONTROLS = 2_000
 MAX_TEXT = 1_000
@@ -50,7 +50,12 @@ async def post_controls(served: Served, request: Request) -> Reply:
     """Put controls; 200 with a result each, in order. One bad control refuses itself only."""
     refuse_nul(request.body)
     controls = read_json(_put, request.body).controls
-    results = await served.database.run(served.schema, lambda tx: put_controls(tx, controls))
+    workflows, now = served.knowledge.workflows, served.knowledge.clock.now()
+
+    async def work(tx: Tx) -> list[Result]:
+        return await put_controls(tx, workflows, controls, now)
+
+    results = await served.database.run(served.schema, work)
     return _results([ref_of(one) for one in controls], results)
 
 
@@ -58,7 +63,12 @@ async def post_removal(served: Served, request: Request) -> Reply:
     """Remove controls; 200 with a result each, in order."""
     refuse_nul(request.body)
     refs = read_json(_remove, request.body).refs
-    results = await served.database.run(served.schema, lambda tx: remove_controls(tx, refs))
+    workflows, now = served.knowledge.workflows, served.knowledge.clock.now()
+
+    async def work(tx: Tx) -> list[Result]:
+        return await remove_controls(tx, workflows, refs, now)
+
+    results = await served.database.run(served.schema, work)
     return _results(refs, results)
 
 

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from penstock.access.channels import ChannelInput, check_channel, upsert_channels
-from penstock.availability.commands import put_controls
 from penstock.availability.control_input import ControlInput
 from penstock.bulk.isolation import by_halves
 from penstock.bulk.jobs import Job
@@ -47,6 +46,8 @@ from penstock.network.model import (
 from penstock.network.profiles import ProfileInput, upsert_profiles
 from penstock.passes import Pass
 from penstock.records import Result
+from penstock.rules.controls import put_controls
+from penstock.rules.subjects import tell_changes
 
 RECORDS_PER_PASS = 2_000
 T = TypeVar("T")
@@ -78,9 +79,17 @@ async def import_products(run: Run, catalogue: str) -> None:
 
     async def upsert(tx: Pass, products: Sequence[ProductInput]) -> list[Result]:
         outcomes = await upsert_products(tx, catalogue, products)
-        return [outcome.refusal or outcome.status for outcome in outcomes]
+        results: list[Result] = [outcome.refusal or outcome.status for outcome in outcomes]
+        refs = [one.ref for one in products]
+        changes = list(zip(refs, results, strict=True))
+        await tell_changes(tx, tx.knowledge.workflows, "product", changes, tx.now)
+        return results
 
     await _import(run, Kind(PRODUCTS, upsert))
+
+
+async def _put_controls(tx: Pass, controls: Sequence[ControlInput]) -> list[Result]:
+    return await put_controls(tx, tx.knowledge.workflows, controls, tx.now)
 
 
 async def import_records(run: Run, kind: str) -> None:
@@ -144,7 +153,7 @@ KINDS: dict[str, Kind[Any]] = {
     "handling": Kind(
         Shape(HandlingInput, {}, ("location", "taken_at", "ready_at")), record_handling
     ),
-    "controls": Kind(Shape(ControlInput, {}, ()), put_controls),
+    "controls": Kind(Shape(ControlInput, {}, ()), _put_controls),
     "profiles": Kind(
         Shape(
             ProfileInput,

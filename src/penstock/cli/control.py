@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from penstock.availability.control_views import ControlView
     from penstock.availability.explain import Explained, Lowered, LoweredAt
     from penstock.db import Tx
+    from penstock.records import Result
 
 commands = typer.Typer(
     no_args_is_help=True, help="Buffers, exclusions, caps and ring-fences: list, put, explain."
@@ -78,13 +80,18 @@ def put(ref: Ref, said: Said, account: AccountName = None, as_json: AsJson = Fal
     sum, max), priority; active_from, active_until, daily_from, daily_until; per_location;
     kept_channels, kept_tiers (with commas), basket_min_minor, basket_currency.
     """
-    from penstock.availability.commands import put_controls
+    from penstock.engine.readable import load_vocabulary
+    from penstock.engine.workflows import load_workflows
     from penstock.records import insist
+    from penstock.rules.controls import put_controls
 
     control = _control(ref, said)
-    results = run_in_transaction(
-        read_settings(account=account), lambda tx: put_controls(tx, [control])
-    )
+
+    async def work(tx: Tx) -> list[Result]:
+        workflows = await load_workflows(tx, load_vocabulary())
+        return await put_controls(tx, workflows, [control], datetime.now(UTC))
+
+    results = run_in_transaction(read_settings(account=account), work)
     insist(results)
     if as_json:
         print_json({"ref": ref, "result": results[0]})
@@ -116,12 +123,16 @@ def _control(ref: str, said: list[str]) -> ControlInput:
 @commands.command()
 def remove(ref: Ref, account: AccountName = None, as_json: AsJson = False) -> None:
     """Remove a control; a cap or ring-fence put anew begins to count at 0."""
-    from penstock.availability.commands import remove_controls
+    from penstock.engine.readable import load_vocabulary
+    from penstock.engine.workflows import load_workflows
     from penstock.records import insist
+    from penstock.rules.controls import remove_controls
 
-    results = run_in_transaction(
-        read_settings(account=account), lambda tx: remove_controls(tx, [ref])
-    )
+    async def work(tx: Tx) -> list[Result]:
+        workflows = await load_workflows(tx, load_vocabulary())
+        return await remove_controls(tx, workflows, [ref], datetime.now(UTC))
+
+    results = run_in_transaction(read_settings(account=account), work)
     insist(results)
     if as_json:
         print_json({"ref": ref, "result": "removed"})

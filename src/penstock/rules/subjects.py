@@ -1,8 +1,9 @@
 """Telling entities that stand for something kept elsewhere: positions, locations, products.
 
-Owns when they are told: at named changes (a location is switched off) and when a position's
-availability crosses zero, never per row of a feed. Their rows in `entity` are made when they are
-first told something; nothing is written for a kind that no workflow is active for.
+Owns when they are told: at named changes (a location is switched off, a product or a control is
+changed), when a position's availability crosses zero, and when more is promised of it than is
+there; never per row of a feed. Their rows in `entity` are made when they are first told something;
+nothing is written for a kind that no workflow is active for, or an event that it does not name.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from penstock.db import Tx
 from penstock.engine import inbox
@@ -22,6 +24,7 @@ from penstock.engine.workflows import Workflows
 from penstock.ids import new_id
 from penstock.inventory.ledger import Entries
 from penstock.network.model import SwitchInput
+from penstock.records import Result
 
 if TYPE_CHECKING:
     from penstock.passes import Pass
@@ -43,7 +46,7 @@ async def tell(tx: Tx, workflows: Workflows, things: Sequence[About], now: datet
     entities: dict[tuple[str, str], Entity] = {}
     for thing in things:
         workflow = workflows.find(thing.kind, thing.type, ())
-        if workflow is not None:
+        if workflow is not None and thing.name in workflow.rulesets:
             entities.setdefault(
                 (thing.kind, thing.ref),
                 Entity(
@@ -60,7 +63,8 @@ async def tell(tx: Tx, workflows: Workflows, things: Sequence[About], now: datet
     events: list[Event] = []
     for thing in things:
         entity = entities.get((thing.kind, thing.ref))
-        if entity is not None:
+        workflow = workflows.find(thing.kind, thing.type, ())
+        if entity is not None and workflow is not None and thing.name in workflow.rulesets:
             held = holders[entity.id]
             events.append(Event(thing.kind, held, thing.kind, held, thing.name, thing.payload))
     await inbox.post(tx, events, now)
@@ -83,6 +87,20 @@ async def tell_switches(
     await tell(tx, workflows, things, now)
 
 
+async def tell_changes(
+    tx: Tx, workflows: Workflows, kind: str, changes: Sequence[tuple[str, Result]], now: datetime
+) -> None:
+    """Tell products or controls what became of them, by ref: `created`, `changed`, `removed`.
+
+    Those that were refused, or are as they were, are told nothing.
+    """
+    if not workflows.handles(kind):
+        return
+    names = {"created": "created", "updated": "changed", "removed": "removed"}
+    told = [(ref, names[str(result)]) for ref, result in changes if str(result) in names]
+    await tell(tx, workflows, [About(kind, r, "default", f"{kind}.{n}", {}) for r, n in told], now)
+
+
 async def tell_crossings(tx: Pass, knowledge: Knowledge) -> None:
     """Tell the positions whose availability this pass has taken to zero, or from it."""
     if tx.entries and knowledge.workflows.handles("position"):
@@ -90,22 +108,46 @@ async def tell_crossings(tx: Pass, knowledge: Knowledge) -> None:
 
 
 def _crossings(parts: Sequence[Entries], knowledge: Knowledge) -> list[About]:
-    """Compare each position's availability before its first entry with that after its last."""
+    """Compare each position before its first entry with what it is after its last."""
     ids = np.concatenate([part.position_ids for part in parts])
-    after = np.concatenate([part.on_hands - part.reserveds for part in parts])
-    moved = np.concatenate([part.on_hand_deltas - part.reserved_deltas for part in parts])
+    on_hands = np.concatenate([part.on_hands for part in parts])
+    reserveds = np.concatenate([part.reserveds for part in parts])
+    earlier_on_hands = on_hands - np.concatenate([part.on_hand_deltas for part in parts])
+    earlier_reserveds = reserveds - np.concatenate([part.reserved_deltas for part in parts])
     products = np.concatenate([part.product_ids for part in parts])
     locations = np.concatenate([part.location_ids for part in parts])
     _, first = np.unique(ids, return_index=True)
     last = len(ids) - 1 - np.unique(ids[::-1], return_index=True)[1]
-    was = (after - moved)[first] > 0
-    now = after[last] > 0
+    before = (earlier_on_hands[first], earlier_reserveds[first])
+    after = (on_hands[last], reserveds[last])
     found: list[About] = []
-    for place in np.flatnonzero(was != now).tolist():
+    for place, name in _names(before, after):
         at = last[place]
         sku = knowledge.products.skus[int(products[at])] or str(products[at])
         location = knowledge.location_ref(int(locations[at]))
-        name = "position.back_in_stock" if now[place] else "position.out_of_stock"
-        payload = {"sku": sku, "location": location, "available": max(int(after[at]), 0)}
+        available = int(on_hands[at]) - int(reserveds[at])
+        payload = {"sku": sku, "location": location, "available": max(available, 0)}
+        if name == "position.short":
+            payload["lacking"] = int(reserveds[at]) - max(int(on_hands[at]), 0)
         found.append(About("position", f"{sku}@{location}", "default", name, payload))
+    return found
+
+
+_State = tuple[NDArray[np.int32], NDArray[np.int32]]  # on hand and reserved
+
+
+def _names(before: _State, after: _State) -> list[tuple[int, str]]:
+    """Return the place and the event of each position that crossed something."""
+    had, has = before[0] > before[1], after[0] > after[1]
+    was_short = before[1] > np.maximum(before[0], 0)
+    is_short = after[1] > np.maximum(after[0], 0)
+    found: list[tuple[int, str]] = []
+    for place in np.flatnonzero((had != has) | (was_short != is_short)).tolist():
+        if is_short[place] and not was_short[place]:
+            found.append((place, "position.short"))
+        elif has[place] != had[place]:
+            name = "back_in_stock" if has[place] else "out_of_stock"
+            found.append((place, f"position.{name}"))
+        else:
+            found.append((place, "position.covered"))
     return found
