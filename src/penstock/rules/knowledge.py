@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.access.attribute_types import AttributeTypes, load_attribute_types
 from penstock.access.channels import Channels, load_channels
 from penstock.access.settings import load_settings
 from penstock.availability.candidates import LockedRows, locked_rows, stock_of, wanted_by
 from penstock.availability.controls import Controls, load_controls
 from penstock.availability.index import Index
-from penstock.catalogue.products import Products, load_products
+from penstock.catalogue.products import Products, load_products, refresh_products
 from penstock.clock import Clock
 from penstock.db import Database, Tx
 from penstock.engine.compiled import Workflow
@@ -61,6 +62,7 @@ class Knowledge:
         self.capacity_used: dict[CapacityKey, int] = {}
         self.vocabulary: Vocabulary = load_vocabulary()
         self.settings: Mapping[str, Any] = {}
+        self.attribute_types: AttributeTypes = {}
         self._channel_views: dict[int | None, dict[str, Any]] = {}
         self._workflows_of: dict[tuple[str, str, int | None], Workflow | None] = {}
 
@@ -93,7 +95,11 @@ class Knowledge:
             self.channels = await load_channels(tx)
             self.directory = await load_directory(tx, self.channels)
         if "catalogue" in stale:
-            self.products = await load_products(tx)
+            held = self.revisions.get("catalogue")
+            if held is None:
+                self.products = await load_products(tx)
+            else:
+                await refresh_products(tx, self.products, held)
         if stale & {"control", "channel", "network"}:
             self.controls = await load_controls(tx, self.channels, self.directory)
         if stale & {"sourcing", "channel"}:
@@ -101,6 +107,8 @@ class Knowledge:
         if "workflow" in stale:
             self.vocabulary = load_vocabulary()  # a package may be new
             self.workflows = await load_workflows(tx, self.vocabulary)
+        if "attribute" in stale:
+            self.attribute_types = await load_attribute_types(tx)
         if stale & {"channel", "workflow"}:
             self.settings = await load_settings(tx)
             self._channel_views = {}

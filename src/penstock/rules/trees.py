@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from penstock.access.attribute_types import check_attributes
 from penstock.customers.store import NOBODY, Customer
 from penstock.engine.entities import Entity, EntityInput
 from penstock.errors import Refusal
@@ -71,6 +72,8 @@ def make_order(
     """
     choices = choices_of(asked)
     channel_id = knowledge.channel_id(asked.channel)
+    if knowledge.attribute_types:
+        check_attributes(knowledge.attribute_types.get("order", {}), asked.attributes)
     customer: Customer | None = None
     if asked.customer is not None:
         customer = customers.get(asked.customer)
@@ -184,6 +187,7 @@ def make_entity(knowledge: Knowledge, asked: EntityInput, now: datetime) -> Enti
     """Check an entity of another kind and make it; refuses `wrong_kind`, `no_workflow`."""
     if asked.kind in KEPT_ELSEWHERE:
         raise Refusal("wrong_kind", f"A {asked.kind} is not made as an entity.", kind=asked.kind)
+    check_attributes(knowledge.attribute_types.get(asked.kind, {}), asked.attributes)
     channel_id = knowledge.channel_id(asked.channel) if asked.channel is not None else None
     workflow = knowledge.workflow_for(asked.kind, asked.type, channel_id)
     return Entity(
