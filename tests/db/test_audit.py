@@ -153,6 +153,19 @@ BREAKS: dict[str, tuple[str, str, list[str]]] = {
         f"UPDATE fulfilment_line SET qty = 4 WHERE fulfilment_id = {uid(113)}",
         ["8 allocated and 0 shipped, but its live fulfilments have 7."],
     ),
+    "a kit without components": (
+        "kits",
+        f"UPDATE order_line SET per_kit = 0 WHERE id = {uid(202)}",
+        ["(SKU) has a quantity of 4 with 4 unsourced", "components do not bear out"],
+    ),
+    "a kit torn apart": (
+        "kits",
+        f"""{line_row(105, 1, 8, 8, 0, 0, 0)} {line_row(106, 9, 8, 8, 0, 0, 0)}
+        UPDATE order_line SET per_kit = 0 WHERE id = {uid(105)};
+        UPDATE order_line SET per_kit = 1, parent_line_id = {uid(105)}
+        WHERE id IN ({uid(102)}, {uid(106)})""",
+        ["has to ship whole, but fulfilment"],
+    ),
     "an order that nothing will move": (
         "waiting",
         order_rows(500, "allocated", 1) + line_row(502, 9, 1, 1, 0, 0, 0),

@@ -101,6 +101,23 @@ def stock_of(source: Index | LockedRows, wanted: Wanted, controls: Controls, row
     )
 
 
+def shelves_of(
+    source: Index | LockedRows, demand: Demand, controls: Controls, row_of: Ints
+) -> dict[int, dict[tuple[int, int], int]]:
+    """Return by product of a demand what may be taken where: by location row and position."""
+    product_ids = sorted(demand.product_ids())
+    channel_ids = np.full(len(product_ids), demand.channel_id, dtype=np.int32)
+    wanted = Wanted(np.array(product_ids, dtype=np.int32), channel_ids)
+    stock = stock_of(source, wanted, controls, row_of)
+    rows, ids = stock.location_rows.tolist(), stock.position_ids.tolist()
+    places = list(zip(zip(rows, ids, strict=True), stock.available.tolist(), strict=True))
+    bounds = stock.line_start.tolist()
+    return {
+        product_id: dict(places[bounds[n] : bounds[n + 1]])
+        for n, product_id in enumerate(product_ids)
+    }
+
+
 def _locked_lines(rows: LockedRows, product_ids: Ints) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     first = np.searchsorted(rows.product_ids, product_ids, side="left")
     counts = np.searchsorted(rows.product_ids, product_ids, side="right") - first

@@ -47,9 +47,8 @@ async def upsert_categories(
     implied = [above for one in good if one.parent is None and (above := _above(one.ref))]
     misplaced = _misplaced(tree, asked, named)
     kept = {ref: value for ref, value in asked.items() if ref not in misplaced}
-    written: dict[Hashable, str] = dict(
-        await _write(tx, catalogue_id, tree, kept | _made(tree, kept, implied))
-    )
+    written: dict[Hashable, str] = {}
+    written.update(await _write(tx, catalogue_id, tree, kept | _made(tree, kept, implied)))
     refusals = [r or misplaced.get(one.ref) for r, one in zip(refusals, categories, strict=True)]
     return answers(categories, refusals, written, _ref)
 

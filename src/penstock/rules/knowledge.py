@@ -12,13 +12,20 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock.access.attribute_types import AttributeTypes, load_attribute_types
 from penstock.access.channels import Channels, load_channels
 from penstock.access.settings import load_settings
-from penstock.availability.candidates import LockedRows, locked_rows, stock_of, wanted_by
+from penstock.availability.candidates import (
+    LockedRows,
+    locked_rows,
+    shelves_of,
+    stock_of,
+    wanted_by,
+)
 from penstock.availability.controls import Controls, load_controls
 from penstock.availability.index import Index
 from penstock.catalogue.products import Products, load_products, refresh_products
@@ -37,6 +44,7 @@ from penstock.network.profiles import load_profiles
 from penstock.orders.intake import OrderInput
 from penstock.passes import Pass, run_pass
 from penstock.rules.subjects import tell_crossings
+from penstock.sourcing.kits import ShelfStock, source_kits
 from penstock.sourcing.model import UNLIMITED, Candidates, Demand, Locations, Plan, Profile
 from penstock.sourcing.source import source
 
@@ -248,6 +256,9 @@ class Knowledge:
         profiles: dict[int, Profile] = {}
         for place, demand in enumerate(demands):
             profile = self.profile(demand.channel_id)
+            if demand.kits:
+                plans[place] = self._plan_kits(demand, now, positions, used)
+                continue
             profiles[id(profile)] = profile
             by_profile.setdefault(id(profile), []).append(place)
         for key, places in by_profile.items():
@@ -256,6 +267,23 @@ class Knowledge:
             found = source(mine, candidates, profiles[key], now)
             plans.update(zip(places, found, strict=True))
         return [plans[place] for place in range(len(demands))]
+
+    def _plan_kits(
+        self,
+        demand: Demand,
+        now: datetime,
+        positions: Index | LockedRows,
+        used: Mapping[CapacityKey, int],
+    ) -> Plan:
+        directory, profile = self.directory, self.profile(demand.channel_id)
+        shelves = shelves_of(positions, demand, self.controls, directory.row_of)
+        candidates = self._candidates([demand], now, positions, used)
+
+        def propose(wanted: Demand, stock: ShelfStock) -> Plan:
+            seen = msgspec.structs.replace(candidates, stock=stock)
+            return source([wanted], seen, profile, now)[0]
+
+        return source_kits(demand, shelves, directory.row_of, (propose, profile))
 
     def _candidates(
         self,

@@ -27,6 +27,7 @@ from penstock.orders.intake import (
     total_minor,
 )
 from penstock.orders.model import Choice, Destination, Line, Order
+from penstock.rules.kits import explode
 
 if TYPE_CHECKING:
     from penstock.rules.knowledge import Knowledge
@@ -157,13 +158,24 @@ def _make_line(
     )
     if asked.location is not None:
         line.pinned_location_id = knowledge.location_id(asked.location)
-    if asked.state == "shipped":
-        line.qty_shipped = asked.qty
-    elif asked.state == "reserved" or not line.is_stocked:
-        line.qty_allocated = asked.qty
-    else:
-        line.qty_unsourced = asked.qty
+    kit = knowledge.products.kit(product_id)
+    if kit is not None:
+        explode(knowledge.products, line, kit)
+    for part in line.components:
+        part.pinned_location_id = line.pinned_location_id
+        _begin(part, asked.state)
+    _begin(line, asked.state)
     return line
+
+
+def _begin(line: Line, state: str) -> None:
+    """Set the counters of a new line: open, or reserved or shipped elsewhere already."""
+    if state == "shipped":
+        line.qty_shipped = line.qty
+    elif state == "reserved" or not line.is_stocked:
+        line.qty_allocated = line.qty
+    else:
+        line.qty_unsourced = line.qty
 
 
 def _parent(order: Order, choice: Choice, parent_ref: str | None) -> str | None:

@@ -54,7 +54,7 @@ CREATE TABLE attribute_type (
 );
 INSERT INTO revision VALUES ('attribute', 1);
 
--- A line of a kit's component lives below the kit's line: so many of it in each kit.
+-- A line of a kit's component stands below the kit's line (`parent_line_id`): so many in each kit.
 ALTER TABLE order_line
-    ADD COLUMN per_kit        integer,                 -- null: a line that the customer bought
+    ADD COLUMN per_kit        integer,                 -- null: no kit; 0: a kit; else a component
     ADD COLUMN may_ship_apart boolean NOT NULL DEFAULT false;
