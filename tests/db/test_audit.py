@@ -160,10 +160,10 @@ BREAKS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "a kit torn apart": (
         "kits",
-        f"""{line_row(105, 1, 8, 8, 0, 0, 0)} {line_row(106, 9, 8, 8, 0, 0, 0)}
-        UPDATE order_line SET per_kit = 0 WHERE id = {uid(105)};
-        UPDATE order_line SET per_kit = 1, parent_line_id = {uid(105)}
-        WHERE id IN ({uid(102)}, {uid(106)})""",
+        f"""{line_row(405, 1, 3, 0, 0, 3, 0)} {line_row(406, 9, 3, 0, 0, 3, 0)}
+        UPDATE order_line SET per_kit = 0 WHERE id = {uid(405)};
+        UPDATE order_line SET per_kit = 1, parent_line_id = {uid(405)}
+        WHERE id IN ({uid(402)}, {uid(406)})""",
         ["has to ship whole, but fulfilment"],
     ),
     "an order that nothing will move": (

@@ -16,6 +16,7 @@ from penstock.cli import (
     entity,
     job,
     order,
+    product,
     rules,
     stuck,
     switch,
@@ -75,6 +76,7 @@ app.add_typer(stuck.commands, name="stuck", rich_help_panel=CARE)
 app.add_typer(job.commands, name="job", rich_help_panel=CARE)
 app.add_typer(workflow.commands, name="workflow", rich_help_panel=DATA)
 app.add_typer(rules.commands, name="rules", rich_help_panel=DATA)
+app.add_typer(product.commands, name="product", rich_help_panel=DATA)
 app.add_typer(switch.location, name="location", rich_help_panel=DATA)
 app.add_typer(switch.network, name="network", rich_help_panel=DATA)
 app.add_typer(account.commands, name="account", rich_help_panel=CARE)
