@@ -74,15 +74,14 @@ def test_sixty_four_clients_buy_the_last_kits_and_no_more(
 ) -> None:
     stock(web, count(sku, "L1", 11), count(other_sku, "L1", 9))
     parts = [{"sku": sku, "qty": 2}, {"sku": other_sku, "qty": 1}]
-    kit = {"ref": f"KIT-{sku}", "kind": "group", "components": parts}
-    assert put(web, "products", kit)["created"] == 1
-    wait_for_available(web, kit["ref"], 5)
+    kit = f"KIT-{sku}"
+    report = put(web, "products", {"ref": kit, "kind": "group", "components": parts})
+    assert report["created"] == 1
+    wait_for_available(web, kit, 5)
     with ThreadPoolExecutor(CLIENTS) as pool:
-        orders = list(
-            pool.map(lambda n: place(web, f"{kit['ref']}-{n}", (kit["ref"], 1)), range(CLIENTS))
-        )
+        orders = list(pool.map(lambda n: place(web, f"{kit}-{n}", (kit, 1)), range(CLIENTS)))
     assert sum(one["status"] == "allocated" for one in orders) == 5
-    wait_for_available(web, kit["ref"], 0)
+    wait_for_available(web, kit, 0)
     wait_for_available(web, sku, 1)
     wait_for_available(web, other_sku, 4)
 

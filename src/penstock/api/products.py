@@ -152,7 +152,7 @@ async def list_products(served: Served, request: Request) -> Reply:
 
     async def read(tx: Tx) -> Any:
         catalogue = await _catalogue(tx, asked.catalogue)
-        fields = msgspec.structs.asdict(asked) | {"catalogue": catalogue}
+        fields: dict[str, Any] = {**msgspec.structs.asdict(asked), "catalogue": catalogue}
         return await search_products(tx, Search(**fields))
 
     return Reply(HTTPStatus.OK, _encode(await served.database.run(served.schema, read)))

@@ -128,6 +128,15 @@ FROM unnest(%s::text[]) AS u (ref) CROSS JOIN product_catalogue AS c
 JOIN product AS p ON p.catalogue_id = c.id AND p.ref = u.ref
 WHERE c.ref = %s ORDER BY p.ref
 
+-- name: product_facts
+-- What rules may read of products, with the categories they are within.
+-- Indexes: product_pkey, category_pkey.
+SELECT p.id, p.kind, coalesce(p.category_ref, ''), coalesce(k.within, '{}'),
+       coalesce(p.tax_class, ''), p.weight_g, p.attributes
+FROM product AS p
+LEFT JOIN category AS k ON k.catalogue_id = p.catalogue_id AND k.ref = p.category_ref
+WHERE p.id = ANY(%s::int[])
+
 -- name: search_products
 -- A page of a catalogue's products in order of SKU, filtered. Indexes: product_ref_unique (or
 -- product_category, product_parent).

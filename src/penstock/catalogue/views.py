@@ -70,6 +70,13 @@ async def find_products(tx: Tx, catalogue_ref: str, skus: Sequence[str]) -> list
     return [_product(row) for row in rows]
 
 
+async def product_facts(tx: Tx, product_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return what rules may read of products, by id (`orders.model.OrderView`)."""
+    names = ("kind", "category", "categories", "tax_class", "weight_g", "attributes")
+    rows = await tx.fetch(SQL.product_facts, (product_ids,))
+    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
+
+
 async def search_products(tx: Tx, search: Search) -> Page:
     """Return a page of products; refuses with `invalid_query` a filter that cannot be."""
     if not 1 <= search.limit <= MAX_PRODUCTS_A_PAGE:

@@ -141,9 +141,10 @@ def _switch(sku: str, catalogue: str | None, account: str | None, *, is_on: bool
 
     async def work(tx: Tx) -> None:
         ref = await _catalogue(tx, catalogue)
-        fields = msgspec.structs.asdict(await _found(tx, sku, ref))
+        fields: dict[str, Any] = msgspec.structs.asdict(await _found(tx, sku, ref))
         del fields["id"]
-        (outcome,) = await upsert_products(tx, ref, [ProductInput(**fields | {"is_on": is_on})])
+        fields["is_on"] = is_on
+        (outcome,) = await upsert_products(tx, ref, [ProductInput(**fields)])
         if outcome.refusal is not None:
             raise outcome.refusal
 

@@ -162,6 +162,7 @@ class Order(msgspec.Struct):
     customer: dict[str, Any] = {}
     channel: dict[str, Any] = {}
     asks_hold: bool = False
+    line_views: list[dict[str, Any]] = []
     parent_kind: str | None = None
     parent_id: str | None = None
 
@@ -205,11 +206,16 @@ class Order(msgspec.Struct):
             "hold_count": len(holds),
             "asks_hold": self.asks_hold,
             "attributes": self.attributes,
+            "lines": self.line_views,
         }
 
 
 class OrderView(msgspec.Struct):
-    """What expressions may read of an order. Amounts are in minor units of its currency."""
+    """What expressions may read of an order. Amounts are in minor units of its currency.
+
+    `lines` have `ref`, `sku`, `qty`, `amount_minor` and `product`: its `kind`, `category`,
+    `categories` (with those above it), `tax_class`, `weight_g` and `attributes`.
+    """
 
     id: str
     status: str
@@ -229,6 +235,7 @@ class OrderView(msgspec.Struct):
     hold_count: int
     asks_hold: bool
     attributes: dict[str, Any]
+    lines: list[dict[str, Any]]
 
 
 def stock_lines(lines: list[Line]) -> list[Line]:
