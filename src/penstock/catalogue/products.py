@@ -6,7 +6,7 @@ revision is seen, and a SKU not known yet by asking the database once, when it i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -61,11 +61,21 @@ class Products:
         lacking = sorted({sku for sku in skus if sku not in known and "\0" not in sku})
         if lacking:
             await self._learn(tx, catalogue_id, lacking)
-            kits = [kit for sku in lacking if (kit := self._kits.get(known.get(sku, -1)))]
-            parts = sorted({part for kit in kits for part, _ in kit.components} - known.keys())
-            if parts:
-                await self._learn(tx, catalogue_id, parts)
+            await self.learn_parts(tx, [known[sku] for sku in lacking if sku in known])
         return [known.get(sku, -1) for sku in skus]
+
+    async def learn_parts(self, tx: Tx, product_ids: Iterable[int]) -> None:
+        """Ask once for the components, not known yet, of those products that are kits."""
+        lacking: dict[int, set[str]] = {}
+        for product_id in product_ids:
+            kit = self._kits.get(product_id)
+            if kit is not None:
+                known = self.by_sku(kit.catalogue_id)
+                parts = {sku for sku, _ in kit.components if sku not in known}
+                lacking.setdefault(kit.catalogue_id, set()).update(parts)
+        for catalogue_id, skus in lacking.items():
+            if skus:
+                await self._learn(tx, catalogue_id, sorted(skus))
 
     async def _learn(self, tx: Tx, catalogue_id: int, skus: Sequence[str]) -> None:
         self.add(await tx.fetch(SQL.products_by_sku, (skus, catalogue_id), prepare=False))
@@ -125,3 +135,4 @@ async def refresh_products(tx: Tx, products: Products, held: int) -> None:
             int(row[1][row[8] == revision].max()) for row in rows if (row[8] == revision).any()
         )
         products.add([row[:8] for row in rows])
+        await products.learn_parts(tx, (kit[0] for row in rows for kit in row[7] or ()))
