@@ -41,6 +41,7 @@ INSERT INTO product_catalogue (ref) VALUES ('main');
 INSERT INTO product (id, catalogue_id, ref, weight_g)
     SELECT n, 1, 'P' || n, 400 FROM generate_series(1, 60) AS n;
 INSERT INTO product (id, catalogue_id, ref, is_stocked) VALUES (61, 1, 'WRAP', false);
+ALTER TABLE product ALTER COLUMN id RESTART WITH 62;
 INSERT INTO channel (id, ref, kind, currency, catalogue_id)
     VALUES (1, 'web', 'site', 'GBP', 1), (2, 'market', 'marketplace', 'GBP', 1);
 INSERT INTO location (id, ref, kind, latitude, longitude, time_zone)

@@ -29,12 +29,23 @@ def check_currency(code: str) -> str:
     raise Refusal("invalid_currency", f"{code[:10]!r} is not an ISO 4217 code such as GBP.")
 
 
+def digits(currency: str) -> int:
+    """Return how many decimals amounts of a currency have."""
+    return _MINOR_DIGITS.get(currency, 2)
+
+
+def decimals_of(number: Decimal) -> int:
+    """Return how many decimals a number needs."""
+    exponent = number.normalize().as_tuple().exponent
+    return max(-exponent, 0) if isinstance(exponent, int) else 0
+
+
 def written(amount_minor: int, currency: str) -> str:
     """Return an amount for people, with the decimals its currency has: `1,234.50 GBP`."""
-    digits = _MINOR_DIGITS.get(currency, 2)
+    places = digits(currency)
     sign = "-" if amount_minor < 0 else ""
-    whole, rest = divmod(abs(amount_minor), 10**digits)
-    decimals = f".{rest:0{digits}d}" if digits else ""
+    whole, rest = divmod(abs(amount_minor), 10**places)
+    decimals = f".{rest:0{places}d}" if places else ""
     return f"{sign}{whole:,}{decimals} {currency}"
 
 
@@ -62,7 +73,7 @@ def share_minor(amount_minor: int, qty_from: int, qty_to: int, qty_total: int) -
 
 def price_for(unit_price: Decimal, per_qty: int, qty: int, currency: str) -> int:
     """Return the minor amount of `qty` at a decimal price per `per_qty`, rounded half up."""
-    exact = unit_price * qty / per_qty * (10 ** _MINOR_DIGITS.get(currency, 2))
+    exact = unit_price * qty / per_qty * (10 ** digits(currency))
     return int(exact.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 

@@ -160,6 +160,19 @@ BREAKS: dict[str, tuple[str, str, list[str]]] = {
         f"UPDATE fulfilment_line SET qty = 4 WHERE fulfilment_id = {uid(113)}",
         ["8 allocated and 0 shipped, but its live fulfilments have 7."],
     ),
+    "a kit without components": (
+        "kits",
+        f"UPDATE order_line SET per_kit = 0 WHERE id = {uid(202)}",
+        ["(SKU) has a quantity of 4 with 4 unsourced", "components do not bear out"],
+    ),
+    "a kit torn apart": (
+        "kits",
+        f"""{line_row(405, 1, 3, 0, 0, 3, 0)} {line_row(406, 9, 3, 0, 0, 3, 0)}
+        UPDATE order_line SET per_kit = 0 WHERE id = {uid(405)};
+        UPDATE order_line SET per_kit = 1, parent_line_id = {uid(405)}
+        WHERE id IN ({uid(402)}, {uid(406)})""",
+        ["has to ship whole, but fulfilment"],
+    ),
     "an order that nothing will move": (
         "waiting",
         order_rows(500, "allocated", 1) + line_row(502, 9, 1, 1, 0, 0, 0),

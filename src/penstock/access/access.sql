@@ -79,3 +79,36 @@ DELETE FROM setting WHERE name = ANY(%s::text[]) RETURNING name
 -- name: leave_settings
 -- Makes settings the account's own. Index: setting_pkey.
 UPDATE setting SET pack = NULL, given = NULL WHERE name = ANY(%s::text[])
+-- name: attribute_types
+-- What is declared of attributes, of one kind of entity or (null) of all. Index:
+-- attribute_type_pkey.
+SELECT entity, name, type, label, unit, options, is_required FROM attribute_type
+WHERE %s::text IS NULL OR entity = %s ORDER BY entity, name
+
+-- name: lock_attribute_types
+-- Who declares attributes waits here. Index: revision_pkey.
+SELECT value FROM revision WHERE name = 'attribute' FOR NO KEY UPDATE
+
+-- name: upsert_attribute_types
+-- Declares attributes or changes them; says which are new. Unchanged ones are not written.
+-- Index: attribute_type_pkey.
+WITH asked AS (
+    SELECT u.*, t.name IS NULL AS is_new
+    FROM json_to_recordset(%s::json) AS u
+        (entity text, name text, type text, label text, unit text, options jsonb,
+         is_required boolean)
+    LEFT JOIN attribute_type AS t ON t.entity = u.entity AND t.name = u.name
+    WHERE t.name IS NULL OR (t.type, t.label, t.unit, t.options, t.is_required)
+        IS DISTINCT FROM (u.type, u.label, u.unit, u.options, u.is_required)
+), written AS (
+    INSERT INTO attribute_type (entity, name, type, label, unit, options, is_required)
+    SELECT entity, name, type, label, unit, options, is_required FROM asked ORDER BY 1, 2
+    ON CONFLICT (entity, name) DO UPDATE
+    SET type = excluded.type, label = excluded.label, unit = excluded.unit,
+        options = excluded.options, is_required = excluded.is_required
+)
+SELECT entity, name, is_new FROM asked
+
+-- name: bump_attribute
+-- Tells every process that declared attributes changed.
+UPDATE revision SET value = value + 1 WHERE name = 'attribute'

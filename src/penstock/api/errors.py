@@ -32,6 +32,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "unknown_order": 404,
         "unknown_fulfilment": 404,
         "unknown_entity": 404,
+        "unknown_product": 404,
         "no_such_hold": 404,
         "method_not_allowed": 405,
         "order_ref_taken": 409,

@@ -17,6 +17,7 @@ from penstock.api.served import Served
 from penstock.db import Tx
 from penstock.errors import Refusal
 from penstock.ids import parse_id
+from penstock.orders.model import every_line
 from penstock.orders.store import SQL
 from penstock.rules.documents import order_document
 from penstock.rules.roots import load_trees
@@ -67,7 +68,7 @@ async def _order(served: Served, order_id: str, *, explained: bool) -> Reply:
             return None
         document = order_document(trees[0], served.knowledge)
         document["history"] = [_event(row) for row in await tx.fetch(SQL.history_of_order, key)]
-        skus = {line.product_id: line.sku for line in trees[0].lines()}
+        skus = {line.product_id: line.sku for line in every_line(trees[0].lines())}
         currency = trees[0].currency if explained else None
         document["sourcing"] = [
             _decision(row, _explanation(served, row[1], skus, currency))

@@ -24,6 +24,7 @@ from penstock.api import (
     order_views,
     page,
     places,
+    products,
     switches,
 )
 from penstock.api.errors import failed
@@ -43,6 +44,7 @@ def make_routes(served: Callable[[], Served]) -> Litestar:
             *_of_the_rest(served),
             *_of_places(served),
             *_of_controls(served),
+            *_of_products(served),
             *_of_entities(served),
             *_of_desk(served),
             *_of_health(served),
@@ -175,6 +177,46 @@ def _of_controls(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
         return await _done(request, lambda r: controls.post_removal(served(), r))
 
     return [list_controls, put_controls, remove_controls]
+
+
+def _of_products(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @get("/v1/products")
+    async def list_products(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: products.list_products(served(), r))
+
+    @put("/v1/products")
+    async def put_products(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: products.put_products(served(), r))
+
+    @get("/v1/products/{sku:str}")
+    async def get_product(request: Incoming, sku: str) -> Outgoing:
+        return await _done(request, lambda r: products.get_product(served(), sku, r))
+
+    @get("/v1/categories")
+    async def list_categories(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: products.list_categories(served(), r))
+
+    @put("/v1/categories")
+    async def put_categories(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: products.put_categories(served(), r))
+
+    @get("/v1/attribute-types")
+    async def list_types(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: products.list_attribute_types(served(), r))
+
+    @put("/v1/attribute-types")
+    async def put_types(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: products.put_attribute_types(served(), r))
+
+    return [
+        list_products,
+        put_products,
+        get_product,
+        list_categories,
+        put_categories,
+        list_types,
+        put_types,
+    ]
 
 
 def _of_entities(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

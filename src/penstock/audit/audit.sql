@@ -82,7 +82,7 @@ WHERE order_id > %s::uuid AND order_id <= %s::uuid
        OR least(qty_allocated, qty_unsourced, qty_shipped, qty_cancelled) < 0)
 
 -- name: lines_without_their_reservations
--- Stocked lines, not pinned, that have another quantity allocated than is reserved for them. Looked
+-- Stocked lines, not pinned, no kits (their components have lines), that have another quantity allocated than is reserved for them. Looked
 -- up line by line, here and below: no statistics, no plan to go wrong.
 -- Indexes: order_line_order, reservation_root.
 SELECT format('Line %%s of order %%s (%%s) has %%s allocated, but its live reservations keep '
@@ -92,6 +92,7 @@ CROSS JOIN LATERAL (SELECT coalesce(sum(qty), 0) AS qty FROM reservation
                     WHERE root_id = l.order_id AND demand_id = l.id AND kind = 2) AS r
 WHERE l.order_id > %s::uuid AND l.order_id <= %s::uuid
   AND l.is_stocked AND l.pinned_location_id IS NULL AND l.qty_allocated <> r.qty
+  AND l.per_kit IS DISTINCT FROM 0
 
 -- name: lines_without_their_fulfilments
 -- Stocked lines that live fulfilments (the customer's leg) work for in another quantity than is
@@ -107,8 +108,44 @@ CROSS JOIN LATERAL (SELECT coalesce(sum(fl.qty), 0) AS qty
                     WHERE f.root_id = l.order_id AND f.next_leg_id IS NULL
                       AND f.status NOT IN ('cancelled', 'rejected')) AS w
 WHERE l.order_id > %s::uuid AND l.order_id <= %s::uuid AND l.is_stocked
+  AND l.per_kit IS DISTINCT FROM 0
   AND (w.qty > l.qty_allocated + l.qty_shipped
        OR (w.qty < l.qty_allocated + l.qty_shipped AND l.pinned_location_id IS NULL))
+
+-- name: kits_that_do_not_add_up
+-- Kits whose components are too many or few, or that count as sourced, shipped or cancelled what
+-- their components do not bear out. Index: order_line_order.
+SELECT format('Kit %%s of order %%s (%%s) has a quantity of %%s with %%s unsourced, %%s shipped and '
+              '%%s cancelled, which its components do not bear out.', k.id, k.order_id, k.sku,
+              k.qty, k.qty_unsourced, k.qty_shipped, k.qty_cancelled)
+FROM order_line k
+CROSS JOIN LATERAL (SELECT count(*) AS parts, bool_and(c.qty = k.qty * c.per_kit) AS is_right,
+                           min(c.qty_shipped / c.per_kit) AS shipped,
+                           min(c.qty_cancelled / c.per_kit) AS cancelled,
+                           min((c.qty_allocated + c.qty_shipped) / c.per_kit) AS there
+                    FROM order_line c
+                    WHERE c.order_id = k.order_id AND c.parent_line_id = k.id AND c.per_kit > 0) AS c
+WHERE k.order_id > %s::uuid AND k.order_id <= %s::uuid AND k.per_kit = 0
+  AND (c.parts = 0 OR NOT c.is_right
+       OR (k.qty_shipped, k.qty_cancelled, k.qty_shipped + k.qty_allocated)
+          <> (c.shipped, c.cancelled, c.there))
+
+-- name: kits_torn_apart
+-- Kits that have to ship whole, of which a live fulfilment has parts that make no whole kits.
+-- Indexes: order_line_order, fulfilment_root, fulfilment_line_pkey.
+SELECT format('Kit %%s of order %%s (%%s) has to ship whole, but fulfilment %%s has parts of it that '
+              'make no whole kits.', k.id, k.order_id, k.sku, f.id)
+FROM order_line k
+JOIN fulfilment f ON f.root_id = k.order_id AND f.next_leg_id IS NULL
+     AND f.status NOT IN ('cancelled', 'rejected')
+CROSS JOIN LATERAL (SELECT min(coalesce(fl.qty, 0) / c.per_kit) AS least,
+                           max(coalesce(fl.qty, 0)::numeric / c.per_kit) AS most
+                    FROM order_line c
+                    LEFT JOIN fulfilment_line fl
+                         ON fl.fulfilment_id = f.id AND fl.line_id = c.id
+                    WHERE c.order_id = k.order_id AND c.parent_line_id = k.id AND c.per_kit > 0) AS p
+WHERE k.order_id > %s::uuid AND k.order_id <= %s::uuid AND k.per_kit = 0 AND NOT k.may_ship_apart
+  AND p.least <> p.most
 
 -- name: orders_that_wait_for_nothing
 -- Orders in an open status (by their workflow's document; else by the status's name) that nothing

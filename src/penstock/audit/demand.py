@@ -41,6 +41,8 @@ WALKS = (
         "next_orders",
         (
             ("lines", "lines_that_do_not_add_up"),
+            ("kits", "kits_that_do_not_add_up"),
+            ("kits", "kits_torn_apart"),
             ("allocations", "lines_without_their_reservations"),
             ("fulfilments", "lines_without_their_fulfilments"),
             ("waiting", "orders_that_wait_for_nothing"),

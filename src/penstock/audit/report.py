@@ -22,6 +22,7 @@ INVARIANTS = {
     "lines": "A line's quantity is what is allocated, unsourced, shipped and cancelled of it.",
     "allocations": "What a line has allocated is kept by its live reservations.",
     "fulfilments": "What is allocated or shipped of a line is the work of live fulfilments.",
+    "kits": "A kit is sourced and shipped as its components are, whole where it has to be.",
     "waiting": "Every open order waits for an event, a hold, stock, a location or a person.",
     "events": "An order's events are numbered from 1 to its last without gap or duplicate.",
     "passes": "Everything was written by a pass, and passes are numbered without a gap.",

@@ -23,7 +23,8 @@ from penstock.availability.limits import Places, limits_of, trimmed
 from penstock.availability.neighbours import Bools, Locations, rows_of
 from penstock.availability.product_map import Ints
 from penstock.inventory.model import UseKey
-from penstock.sourcing.model import Demand
+from penstock.sourcing import model
+from penstock.sourcing.model import UNLIMITED, Demand, DemandLine
 
 
 class LockedPosition(Protocol):
@@ -113,6 +114,26 @@ def stock_of(source: Index | LockedRows, wanted: Wanted, terms: Terms, row_of: I
         location_rows=rows[kept].astype(np.int32),
         available=available[kept].astype(np.int32, copy=False),
     )
+
+
+def apart(demand: Demand) -> Demand:
+    """Return the demand with a line for each product that it may take, and no kits."""
+    lines = tuple(DemandLine("", one, UNLIMITED, 0) for one in sorted(demand.product_ids()))
+    return msgspec.structs.replace(demand, lines=lines, kits=())
+
+
+def shelves_of(stock: model.Stock, demand: Demand) -> dict[int, dict[tuple[int, int], int]]:
+    """Return by product of a demand what may be taken where: by location row and position.
+
+    `stock` is that of the demand's products, each a line (`apart`).
+    """
+    rows, ids = stock.location_rows.tolist(), stock.position_ids.tolist()
+    places = list(zip(zip(rows, ids, strict=True), stock.available.tolist(), strict=True))
+    bounds = stock.line_start.tolist()
+    return {
+        line.product_id: dict(places[bounds[n] : bounds[n + 1]])
+        for n, line in enumerate(demand.lines)
+    }
 
 
 def _locked_lines(rows: LockedRows, product_ids: Ints) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

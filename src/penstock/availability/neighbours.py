@@ -76,12 +76,22 @@ class Buyer(Protocol):
 
 
 class ProductBook(Protocol):
-    """Products by SKU, and columns by product id."""
+    """Products by SKU, and columns by product id; `is_plain`: on, stocked and no kit."""
 
     @property
     def is_stocked(self) -> Any: ...  # noqa: D102
     @property
     def is_on(self) -> Any: ...  # noqa: D102
+    @property
+    def is_plain(self) -> Any: ...  # noqa: D102
+
+    def kit(self, product_id: int) -> Any:
+        """Return what a kit is made of, with `may_ship_apart`; None for what is no kit."""
+        ...
+
+    def parts(self, kit: Any) -> list[tuple[int, int]]:
+        """Return the parts of a kit as (product id, quantity in each kit)."""
+        ...
 
     def by_sku(self, catalogue_id: int) -> Mapping[str, int]:
         """Return product ids by SKU in a product catalogue."""

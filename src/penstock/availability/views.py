@@ -6,7 +6,7 @@ moment of allocation.
 """
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from penstock.availability.atp import Availability, Guest, VirtualCatalogue
 from penstock.availability.explain import Explained, explain
 from penstock.availability.follow import Follower
+from penstock.availability.kits import kits_by_row
 from penstock.availability.nearest import distances_km, places_with_stock
 from penstock.availability.neighbours import ChannelTree, ProductBook
 from penstock.errors import Refusal
@@ -61,12 +62,16 @@ class AtLocation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What may be promised of one SKU; `status` when it is no ordinary, stocked product."""
+    """What may be promised of one SKU; `status` when it is no ordinary, stocked product.
+
+    Of a `kit`: whole from one location each, or with parts that may ship `apart`.
+    """
 
     sku: str
     available: int
     locations: list[AtLocation] | None = None
     status: Status | None = None
+    kit: Literal["whole", "apart"] | None = None
     explained: Explained | None = None
 
 
@@ -116,22 +121,63 @@ def answer(sight: Sight, request: AvailabilityRequest) -> bytes:
         items = list(map(Item, skus, totals))
     if request.explain:
         _explain(items, sight.availability, catalogue, products, guest)
-    _mark(items, sight.products, product_ids)
+    _mark(items, sight, (catalogue, request), product_ids)
     follower = sight.follower
     return _encode(Answer(follower.version, int(follower.age_s * 1000), items))
 
 
-def _mark(items: list[Item], products: ProductBook, product_ids: NDArray[np.intp]) -> None:
-    """Replace the items of what is unknown, switched off or not promised from stock."""
-    is_on = products.is_on.take(product_ids, mode="clip")
-    is_ordinary = is_on & products.is_stocked.take(product_ids, mode="clip")
-    is_ordinary &= product_ids >= 0
-    if b"\0" not in is_ordinary.tobytes():  # most often so, and a third of the price of `all`
+def _mark(
+    items: list[Item],
+    sight: Sight,
+    asked: tuple[VirtualCatalogue, AvailabilityRequest],
+    product_ids: NDArray[np.intp],
+) -> None:
+    """Replace the items of what is unknown, switched off, a kit, or not promised from stock."""
+    products = sight.products
+    is_plain = products.is_plain.take(product_ids, mode="clip") & (product_ids >= 0)
+    if b"\0" not in is_plain.tobytes():  # most often so, and a third of the price of `all`
         return
-    for place in (~is_ordinary).nonzero()[0].tolist():
-        status: Status = "unstocked" if is_on[place] else "off"
-        is_known = product_ids[place] >= 0
-        items[place] = Item(items[place].sku, 0, None, status if is_known else "unknown")
+    for place in (~is_plain).nonzero()[0].tolist():
+        product_id, sku = int(product_ids[place]), items[place].sku
+        if product_id < 0:
+            items[place] = Item(sku, 0, None, "unknown")
+        elif not products.is_on[product_id]:
+            items[place] = Item(sku, 0, None, "off")
+        else:
+            kit = products.kit(product_id)
+            items[place] = (
+                Item(sku, 0, None, "unstocked") if kit is None else _of_kit(sku, kit, sight, *asked)
+            )
+
+
+def _of_kit(
+    sku: str, kit: Any, sight: Sight, catalogue: VirtualCatalogue, request: AvailabilityRequest
+) -> Item:
+    """Return the item of a kit, of which every component has to be on; unstocked ones abound."""
+    products, locations = sight.products, sight.availability.locations
+    parts = products.parts(kit)
+    kind: Literal["whole", "apart"] = "apart" if kit.may_ship_apart else "whole"
+    if not all(products.is_on[product_id] for product_id, _ in parts):
+        return Item(sku, 0, None, "off", kind)
+    parts = [part for part in parts if products.is_stocked[part[0]]]
+    if not parts:
+        return Item(sku, 0, None, "unstocked", kind)
+    by_row, apart = kits_by_row(catalogue, parts)
+    available = apart if kit.may_ship_apart else int(by_row.sum())
+    near = request.near
+    if not request.locations and near is None:
+        return Item(sku, available, None, None, kind)
+    rows: list[int] = by_row.nonzero()[0].tolist()
+    if near is None:
+        found = [AtLocation(locations.refs[row], int(by_row[row])) for row in rows]
+        return Item(sku, available, found, None, kind)
+    from_here = distances_km(locations, near.latitude, near.longitude)
+    rows = sorted(rows, key=lambda row: (from_here[row], row))[: near.limit]
+    found = [
+        AtLocation(locations.refs[row], int(by_row[row]), round(float(from_here[row]), 1))
+        for row in rows
+    ]
+    return Item(sku, available, found, None, kind)
 
 
 def _explain(

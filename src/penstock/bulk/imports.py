@@ -19,7 +19,7 @@ from penstock.bulk.jobs import (
     finish_job,
     locked,
 )
-from penstock.bulk.master_data import import_products, import_records
+from penstock.bulk.master_data import import_categories, import_products, import_records
 from penstock.bulk.model import KINDS, Options, Summary, Tell, tell_nobody
 from penstock.bulk.orders import import_orders
 from penstock.bulk.run import Account, Run
@@ -76,7 +76,7 @@ async def _target(tx: Pass, kind: str, options: Options) -> Subject | str | None
     """Resolve what the options name: a feed's subject, or the catalogue of products."""
     if kind == "stock":
         return await subject_of(tx, tx.knowledge, options)
-    if kind == "products":
+    if kind in {"products", "categories"}:
         return await catalogue_of_products(tx, options)
     if kind == "orders" and options.channel is not None:
         tx.knowledge.channel_id(options.channel)
@@ -102,6 +102,8 @@ async def _import(
         await import_orders(run)
     elif kind == "products":
         await import_products(run, target or "")
+    elif kind == "categories":
+        await import_categories(run, target or "")
     else:
         await import_records(run, kind)
     await knowledge.run_pass("import", lambda tx: finish_job(tx, run.job, tx.now))

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from penstock.access.attribute_types import AttributeTypeInput, upsert_attribute_types
 from penstock.access.channels import ChannelInput, check_channel, upsert_channels
 from penstock.availability.control_input import ControlInput
 from penstock.bulk.isolation import by_halves
@@ -16,8 +17,8 @@ from penstock.bulk.jobs import Job
 from penstock.bulk.reading import read_ahead
 from penstock.bulk.records import Chunk, Shape, fault_of_refusal, record_chunks
 from penstock.bulk.run import Run
-from penstock.catalogue.commands import upsert_products
-from penstock.catalogue.model import ProductInput
+from penstock.catalogue.commands import upsert_categories, upsert_products
+from penstock.catalogue.model import CategoryInput, ProductInput
 from penstock.customers.commands import upsert_customers
 from penstock.customers.model import CustomerInput
 from penstock.errors import Refusal
@@ -92,6 +93,15 @@ async def _put_controls(tx: Pass, controls: Sequence[ControlInput]) -> list[Resu
     return await put_controls(tx, tx.knowledge.workflows, controls, tx.now)
 
 
+async def import_categories(run: Run, catalogue: str) -> None:
+    """Make or change every category that is not done yet, as `import_products`."""
+
+    async def upsert(tx: Pass, categories: Sequence[CategoryInput]) -> list[Result]:
+        return await upsert_categories(tx, catalogue, categories)
+
+    await _import(run, Kind(Shape(CategoryInput, {"parent_ref": "parent"}, ("ref",)), upsert))
+
+
 async def import_records(run: Run, kind: str) -> None:
     """Make or change every record of one of `KINDS` that is not done yet, as `import_products`."""
     await _import(run, KINDS[kind])
@@ -136,11 +146,14 @@ def _unusable(record: ChannelRecord, known: set[str]) -> Refusal | None:
     return None
 
 
-# Each kind's verb; those of products are told the catalogue.
+# Each kind's verb; those of products and categories are told the catalogue.
 KINDS: dict[str, Kind[Any]] = {
     "locations": Kind(LOCATIONS, upsert_locations),
     "networks": Kind(Shape(NetworkInput, {}, ("ref",)), upsert_networks),
     "channels": Kind(Shape(ChannelRecord, {}, ("ref",)), put_channels),
+    "attribute-types": Kind(
+        Shape(AttributeTypeInput, {}, ("entity", "name", "type")), upsert_attribute_types
+    ),
     "customers": Kind(Shape(CustomerInput, {}, ("ref",)), upsert_customers),
     "sources": Kind(Shape(SourceInput, {}, ("ref",)), upsert_sources),
     "pools": Kind(Shape(PoolInput, {}, ("ref",)), upsert_pools),

@@ -15,6 +15,8 @@ import msgspec
 
 KINDS = (
     "products",
+    "categories",
+    "attribute-types",
     "locations",
     "networks",
     "channels",

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     """What the records of a file are."""
 
     PRODUCTS = "products"
+    CATEGORIES = "categories"
+    ATTRIBUTE_TYPES = "attribute-types"
     LOCATIONS = "locations"
     NETWORKS = "networks"
     CHANNELS = "channels"
@@ -57,7 +59,8 @@ Channel = Annotated[
     ),
 ]
 Catalogue = Annotated[
-    str | None, typer.Option(metavar="REF", help="The catalogue that products go into.")
+    str | None,
+    typer.Option(metavar="REF", help="The catalogue that products or categories go into."),
 ]
 Source = Annotated[str | None, typer.Option(metavar="REF", help="The stock source that counted.")]
 Pool = Annotated[str | None, typer.Option(metavar="REF", help="The pool that was counted.")]

@@ -20,6 +20,7 @@ from penstock.cli import (
     location,
     order,
     pack,
+    product,
     rules,
     setting,
     stuck,
@@ -86,6 +87,7 @@ app.add_typer(pack.commands, name="pack", rich_help_panel=DATA)
 app.add_typer(setting.commands, name="setting", rich_help_panel=DATA)
 app.add_typer(location.location, name="location", rich_help_panel=DATA)
 app.add_typer(control.commands, name="control", rich_help_panel=DATA)
+app.add_typer(product.commands, name="product", rich_help_panel=DATA)
 app.add_typer(switch.network, name="network", rich_help_panel=DATA)
 app.add_typer(calendar.commands, name="calendar", rich_help_panel=DATA)
 app.add_typer(calendar.carrier, name="carrier", rich_help_panel=DATA)

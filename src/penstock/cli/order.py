@@ -147,6 +147,7 @@ async def _order_of(opened: Account, fulfilment: str) -> str:
 
 async def _explanations(opened: Account, order: model.Order) -> list[str]:
     """Return why the order was sourced so, a text for each decision, oldest first."""
+    from penstock.orders.model import every_line
     from penstock.orders.store import SQL
     from penstock.sourcing.explain import explain
     from penstock.sourcing.model import Explanation
@@ -154,7 +155,7 @@ async def _explanations(opened: Account, order: model.Order) -> list[str]:
     rows = await opened.database.run(
         opened.schema, lambda tx: tx.fetch(SQL.explanations_of_order, (order.id,))
     )
-    skus = {line.product_id: line.sku for line in order.lines()}
+    skus = {line.product_id: line.sku for line in every_line(order.lines())}
     location_ref = opened.knowledge.location_ref
     found = [msgspec.convert(row[1], Explanation) for row in rows]
     return [" ".join(explain(one, order.currency, location_ref, skus)) for one in found]

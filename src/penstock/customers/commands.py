@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+from penstock.access.attribute_types import checking, load_attribute_types
 from penstock.customers.model import CustomerInput, check_customer
 from penstock.customers.store import SQL
 from penstock.db import Tx, uuid_array
@@ -14,9 +15,11 @@ from penstock.records import Result, answers, sift
 async def upsert_customers(tx: Tx, customers: Sequence[CustomerInput]) -> list[Result]:
     """Make or change customers; returns `created`, `updated`, `unchanged` or a refusal each.
 
-    Refusals: `invalid_customer`, `superseded` (a later record of the list has the same ref).
+    Refusals: `invalid_customer`, `invalid_attribute`, `superseded` (a later record of the list has
+    the same ref).
     """
-    refusals, good, body = sift(customers, check_customer, _ref, "invalid_customer")
+    check = checking(await load_attribute_types(tx, "customer"), "customer", check_customer)
+    refusals, good, body = sift(customers, check, _ref, "invalid_customer")
     written: dict[Hashable, str] = {}
     if good:
         ids = uuid_array(new_id() for _ in good)

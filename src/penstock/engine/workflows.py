@@ -7,6 +7,7 @@ account's; a type's own beats `*`. Entities in flight stay with the version they
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import resources
@@ -25,6 +26,7 @@ from penstock.errors import Refusal
 SQL = Queries("penstock.engine", "engine.sql")
 SHIPPED = "penstock"  # the pack of the documents that come with it
 _log = structlog.get_logger(__name__)
+_READS_LINES = re.compile(rb"\border\s*\.\s*lines\b")
 
 
 class Workflows(msgspec.Struct, frozen=True):
@@ -36,6 +38,7 @@ class Workflows(msgspec.Struct, frozen=True):
     by_id: Mapping[int, Workflow]
     active: Mapping[tuple[str, str, int | None], Workflow]
     broken: Mapping[int, Refusal]
+    reads_lines: bool = False  # some version reads `order.lines`, which costs a look at products
 
     def find(self, entity: str, kind: str, path: Sequence[int]) -> Workflow | None:
         """Return the active workflow of an entity's type in a channel with the ones above it."""
@@ -74,7 +77,9 @@ async def load_workflows(tx: Tx, vocabulary: Vocabulary) -> Workflows:
     """Load and compile every version. One that does not compile (a pack is gone) is set apart."""
     by_id: dict[int, Workflow] = {}
     broken: dict[int, Refusal] = {}
+    reads_lines = False
     for workflow_id, stored in await tx.fetch(SQL.workflow_documents):
+        reads_lines = reads_lines or bool(_READS_LINES.search(msgspec.json.encode(stored)))
         try:
             document = msgspec.convert(stored, WorkflowDocument)
             by_id[workflow_id] = compile_document(document, workflow_id, vocabulary)
@@ -86,7 +91,7 @@ async def load_workflows(tx: Tx, vocabulary: Vocabulary) -> Workflows:
     for entity, kind, channel_id, workflow_id in await tx.fetch(SQL.active_workflows):
         if workflow_id in by_id:
             active[entity, kind, channel_id] = by_id[workflow_id]
-    return Workflows(by_id, active, broken)
+    return Workflows(by_id, active, broken, reads_lines)
 
 
 def _invalid(error: Exception) -> Refusal:

@@ -39,7 +39,7 @@ def _concerning(ask: Ask, terms: Terms) -> Iterable[tuple[int, Sequence[Counted]
     demand = ask.demand
     if demand is None or terms.counting is None:
         return
-    for product_id in sorted({line.product_id for line in demand.lines}):
+    for product_id in sorted(demand.product_ids()):
         counted = terms.counting(demand, product_id)
         if counted:
             yield product_id, counted

@@ -72,7 +72,7 @@ async def decide(tx: Pass, asks: Sequence[Ask], terms: Terms) -> list[Answer]:
 def _products(ask: Ask) -> set[int]:
     if ask.demand is None:
         return set()
-    return {line.product_id for line in ask.demand.lines}
+    return ask.demand.product_ids()
 
 
 async def _attempt(

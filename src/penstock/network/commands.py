@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from penstock.access.attribute_types import checking, load_attribute_types
 from penstock.db import Tx
 from penstock.errors import Refusal
 from penstock.network.directory import SQL
@@ -33,9 +34,11 @@ Refs = Mapping[str, int]
 async def upsert_locations(tx: Tx, locations: Sequence[LocationInput]) -> list[Result]:
     """Make or change locations; returns `created`, `updated`, `unchanged` or a refusal each.
 
-    Refusals: `invalid_location`, `superseded` (a later record of the list has the same ref).
+    Refusals: `invalid_location`, `invalid_attribute`, `superseded` (a later record of the list has
+    the same ref).
     """
-    refusals, good, body = sift(locations, check_location, _ref, "invalid_location")
+    check = checking(await load_attribute_types(tx, "location"), "location", check_location)
+    refusals, good, body = sift(locations, check, _ref, "invalid_location")
     written: dict[Hashable, str] = {}
     if good:
         await tx.execute(SQL.lock_network)

@@ -3,8 +3,13 @@
 Pure. Counters on a line are current and count the customer's leg only:
 `qty = allocated + unsourced + shipped + cancelled` at every instant. An order is the root: it
 guards its tree, and gives the `seq` of its events.
+
+A kit's line is what the customer bought; stock is reserved for the lines of its components, which
+stand below it. Its counters follow theirs (`count_kits`): a kit is allocated or shipped when all of
+its parts are.
 """
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -12,7 +17,10 @@ import msgspec
 
 
 class Line(msgspec.Struct, gc=False):
-    """One order line. An unstocked line counts as allocated: it needs money, no stock."""
+    """One order line. An unstocked line counts as allocated: it needs money, no stock.
+
+    A kit has `components`, lines of their own with `per_kit` units in each kit.
+    """
 
     id: str
     choice_id: str
@@ -30,6 +38,9 @@ class Line(msgspec.Struct, gc=False):
     qty_unsourced: int = 0
     qty_shipped: int = 0
     qty_cancelled: int = 0
+    components: Sequence["Line"] = ()
+    per_kit: int = 0
+    may_ship_apart: bool = False
 
     @property
     def status(self) -> str:
@@ -151,6 +162,7 @@ class Order(msgspec.Struct):
     customer: dict[str, Any] = {}
     channel: dict[str, Any] = {}
     asks_hold: bool = False
+    line_views: list[dict[str, Any]] = []
     parent_kind: str | None = None
     parent_id: str | None = None
 
@@ -194,11 +206,16 @@ class Order(msgspec.Struct):
             "hold_count": len(holds),
             "asks_hold": self.asks_hold,
             "attributes": self.attributes,
+            "lines": self.line_views,
         }
 
 
 class OrderView(msgspec.Struct):
-    """What expressions may read of an order. Amounts are in minor units of its currency."""
+    """What expressions may read of an order. Amounts are in minor units of its currency.
+
+    `lines` have `ref`, `sku`, `qty`, `amount_minor` and `product`: its `kind`, `category`,
+    `categories` (with those above it), `tax_class`, `weight_g` and `attributes`.
+    """
 
     id: str
     status: str
@@ -218,6 +235,35 @@ class OrderView(msgspec.Struct):
     hold_count: int
     asks_hold: bool
     attributes: dict[str, Any]
+    lines: list[dict[str, Any]]
+
+
+def stock_lines(lines: list[Line]) -> list[Line]:
+    """Return the lines that stock is reserved for: of a kit those of its components."""
+    for line in lines:
+        if line.components:
+            return [part for line in lines for part in (line.components or (line,))]
+    return lines
+
+
+def every_line(lines: list[Line]) -> list[Line]:
+    """Return the lines with those of components after their kit."""
+    for line in lines:
+        if line.components:
+            return [part for line in lines for part in (line, *line.components)]
+    return lines
+
+
+def count_kits(lines: Iterable[Line]) -> None:
+    """Let the counters of kits follow those of their components: parts of a kit count for none."""
+    for kit in lines:
+        if kit.components:
+            parts = kit.components
+            kit.qty_shipped = min(part.qty_shipped // part.per_kit for part in parts)
+            kit.qty_cancelled = min(part.qty_cancelled // part.per_kit for part in parts)
+            there = min((part.qty_allocated + part.qty_shipped) // part.per_kit for part in parts)
+            kit.qty_allocated = there - kit.qty_shipped
+            kit.qty_unsourced = kit.qty - kit.qty_cancelled - there
 
 
 def stocked_open(lines: list[Line]) -> int:

@@ -53,11 +53,12 @@ SELECT order_id, id, ordinal, service, destination, pickup_location_id, ship_com
 FROM choice WHERE order_id = ANY(%s::uuid[]) ORDER BY order_id, ordinal
 
 -- name: lines_of_orders
--- Index: order_line_order.
+-- Lines, those of a kit's components after the kit's. Index: order_line_order.
 SELECT choice_id, id, ordinal, ref, product_id, sku, qty, is_stocked, amount_minor,
        charges::text, parent_line_id, pinned_location_id, qty_allocated, qty_unsourced,
-       qty_shipped, qty_cancelled
-FROM order_line WHERE order_id = ANY(%s::uuid[]) ORDER BY order_id, ordinal
+       qty_shipped, qty_cancelled, coalesce(per_kit, 0), may_ship_apart
+FROM order_line WHERE order_id = ANY(%s::uuid[])
+ORDER BY order_id, ordinal, per_kit NULLS FIRST, id
 
 -- name: holds_of_orders
 -- Index: order_hold_order.

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from penstock.db import Queries, Tx, copy_text, uuid_array
-from penstock.orders.model import Choice, Destination, Hold, Line, Order
+from penstock.orders.model import Choice, Destination, Hold, Line, Order, every_line
 
 SQL = Queries("penstock.orders", "orders.sql")
 _encode = msgspec.json.Encoder().encode
@@ -31,7 +31,7 @@ _CHOICE_COLUMNS = (
 _LINE_COLUMNS = (
     "id, order_id, choice_id, ordinal, ref, parent_line_id, product_id, sku, status, qty, "
     "qty_allocated, qty_unsourced, qty_shipped, qty_cancelled, is_stocked, pinned_location_id, "
-    "amount_minor, charges"
+    "amount_minor, charges, per_kit, may_ship_apart"
 )
 _HOLD_COLUMNS = (
     "id, order_id, scope_id, kind, reason, placed_by, placed_at, until_at, cleared_at, cleared_by"
@@ -69,8 +69,13 @@ def _line_row(order: Order, line: Line) -> str:
         f"{line.status}\t{line.qty}\t{line.qty_allocated}\t{line.qty_unsourced}\t"
         f"{line.qty_shipped}\t{line.qty_cancelled}\t{line.is_stocked:d}\t"
         f"{line.pinned_location_id or _NULL}\t{line.amount_minor}\t"
-        f"{copy_text(line.charges.decode())}"
+        f"{copy_text(line.charges.decode())}\t{_per_kit(line)}\t{line.may_ship_apart:d}"
     )
+
+
+def _per_kit(line: Line) -> int | str:
+    """Return how a line is kept: 0 a kit, else so many in each kit, null neither."""
+    return 0 if line.components else line.per_kit or _NULL
 
 
 def _hold_row(order: Order, hold: Hold) -> str:
@@ -88,7 +93,9 @@ async def write_orders(tx: Tx, orders: Sequence[Order], now: datetime) -> None:
     new = [order for order in orders if order.is_new]
     tx.copy_in("orders", _ORDER_COLUMNS, [_order_row(order) for order in new])
     tx.copy_in("choice", _CHOICE_COLUMNS, [_choice_row(o, c) for o in new for c in o.choices])
-    tx.copy_in("order_line", _LINE_COLUMNS, [_line_row(o, n) for o in new for n in o.lines()])
+    tx.copy_in(
+        "order_line", _LINE_COLUMNS, [_line_row(o, n) for o in new for n in every_line(o.lines())]
+    )
     await _update(tx, [order for order in orders if not order.is_new], now)
     holds = [(o, h) for o in orders for h in o.holds]
     new_holds = [_hold_row(o, h) for o, h in holds if h.is_new]
@@ -121,7 +128,7 @@ async def _update(tx: Tx, orders: Sequence[Order], now: datetime) -> None:
     states = [choice.status or None for choice in choices]
     versions = [choice.workflow_id for choice in choices]
     await tx.execute(SQL.update_choices, (choice_ids, progress, states, versions))
-    lines = [line for order in orders for line in order.lines()]
+    lines = [line for order in orders for line in every_line(order.lines())]
     await tx.execute(
         SQL.update_lines,
         (
@@ -151,7 +158,11 @@ async def load_orders(tx: Tx, ids: Sequence[str], lock: str = "read") -> list[Or
         choices[row[1]] = choice = _choice(row)
         orders[row[0]].choices.append(choice)
     for row in await tx.fetch(SQL.lines_of_orders, found):
-        choices[row[0]].lines.append(_line(row))
+        line, before = _line(row), choices[row[0]].lines
+        if line.per_kit:
+            before[-1].components = (*before[-1].components, line)
+        else:
+            before.append(line)
     for row in await tx.fetch(SQL.holds_of_orders, found):
         orders[row[0]].holds.append(Hold(*row[1:], is_new=False))
     return [orders[order_id] for order_id in sorted(orders)]
@@ -217,4 +228,6 @@ def _line(row: tuple[Any, ...]) -> Line:
         qty_unsourced=row[13],
         qty_shipped=row[14],
         qty_cancelled=row[15],
+        per_kit=row[16],
+        may_ship_apart=row[17],
     )

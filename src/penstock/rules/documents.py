@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from penstock.engine.entities import Entity
-from penstock.fulfilment.model import Fulfilment
-from penstock.orders.model import Choice, Line, Order
+from penstock.fulfilment.model import Fulfilment, FulfilmentLine
+from penstock.orders.model import Choice, Line, Order, every_line
 
 if TYPE_CHECKING:
     from penstock.rules.knowledge import Knowledge
@@ -42,7 +42,9 @@ def entity_document(entity: Entity, knowledge: Knowledge) -> dict[str, Any]:
 
 def order_document(order: Order, knowledge: Knowledge) -> dict[str, Any]:
     """Return the order as clients see it: the decision, per choice, line and fulfilment."""
-    line_refs = {line.id: line.ref for line in order.lines()}
+    lines = every_line(order.lines())
+    line_refs = {line.id: line.ref for line in lines}
+    component_skus = {line.id: line.sku for line in lines if line.per_kit}
     return {
         "id": order.id,
         "channel": knowledge.channels.refs[order.channel_id],
@@ -59,7 +61,7 @@ def order_document(order: Order, knowledge: Knowledge) -> dict[str, Any]:
         ],
         "choices": [_choice_document(choice) for choice in order.choices],
         "fulfilments": [
-            fulfilment_document(fulfilment, line_refs, knowledge)
+            fulfilment_document(fulfilment, (line_refs, component_skus), knowledge)
             for fulfilment in order.fulfilments
         ],
     }
@@ -75,6 +77,28 @@ def _choice_document(choice: Choice) -> dict[str, Any]:
 
 
 def _line_document(line: Line) -> dict[str, Any]:
+    document = _counted(line)
+    if line.components:
+        document["components"] = [
+            {"sku": part.sku, "per_kit": part.per_kit, **_counters(part)}
+            for part in line.components
+        ]
+        document["may_ship_apart"] = line.may_ship_apart
+    return document
+
+
+def _counters(line: Line) -> dict[str, Any]:
+    return {
+        "status": line.status,
+        "qty": line.qty,
+        "qty_allocated": line.qty_allocated,
+        "qty_unsourced": line.qty_unsourced,
+        "qty_shipped": line.qty_shipped,
+        "qty_cancelled": line.qty_cancelled,
+    }
+
+
+def _counted(line: Line) -> dict[str, Any]:
     return {
         "id": line.id,
         "ref": line.ref,
@@ -90,9 +114,14 @@ def _line_document(line: Line) -> dict[str, Any]:
 
 
 def fulfilment_document(
-    fulfilment: Fulfilment, line_refs: dict[str, str], knowledge: Knowledge
+    fulfilment: Fulfilment,
+    names: tuple[dict[str, str], dict[str, str]],
+    knowledge: Knowledge,
 ) -> dict[str, Any]:
-    """Return a fulfilment as clients see it, with location and line refs."""
+    """Return a fulfilment as clients see it, with location and line refs.
+
+    `names` are the refs of lines, and the SKUs of those that are a kit's components.
+    """
     return {
         "id": fulfilment.id,
         "choice_id": fulfilment.choice_id,
@@ -101,5 +130,14 @@ def fulfilment_document(
         "cost_minor": fulfilment.cost_minor,
         "distance_m": fulfilment.distance_m,
         "weight_g": fulfilment.weight_g,
-        "lines": [{"line": line_refs[part.line_id], "qty": part.qty} for part in fulfilment.lines],
+        "lines": [_part_document(part, *names) for part in fulfilment.lines],
     }
+
+
+def _part_document(
+    part: FulfilmentLine, line_refs: dict[str, str], component_skus: dict[str, str]
+) -> dict[str, Any]:
+    if part.line_id in component_skus:
+        sku = component_skus[part.line_id]
+        return {"line": line_refs[part.line_id], "sku": sku, "qty": part.qty}
+    return {"line": line_refs[part.line_id], "qty": part.qty}

@@ -195,6 +195,8 @@ class Release(Rule, frozen=True):
             held = {hold.scope_id for hold in order.open_holds()}
             if order.id in held:
                 continue
+            if held:  # a hold on a kit covers its components
+                held |= {part.id for n in order.lines() if n.id in held for part in n.components}
             for fulfilment in order.fulfilments:
                 if fulfilment.status == "created" and not _is_held(fulfilment, held):
                     fulfilment.released_at = tx.now

@@ -12,16 +12,20 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.access.attribute_types import AttributeTypes, load_attribute_types
 from penstock.access.channels import Channels, load_channels
 from penstock.access.settings import load_settings
 from penstock.availability.candidates import (
     LockedRows,
     View,
+    apart,
     heed_limits,
     locked_rows,
+    shelves_of,
     stock_of,
     wanted_by,
 )
@@ -29,7 +33,7 @@ from penstock.availability.candidates import Terms as StockTerms
 from penstock.availability.controls import Controls, load_controls, read_uses
 from penstock.availability.index import Index
 from penstock.availability.limits import Uses
-from penstock.catalogue.products import Products, load_products
+from penstock.catalogue.products import Products, load_products, refresh_products
 from penstock.clock import Clock
 from penstock.db import Database, Tx
 from penstock.engine.compiled import Workflow
@@ -46,6 +50,7 @@ from penstock.orders.intake import OrderInput
 from penstock.passes import Pass, run_pass
 from penstock.rules.dates import Dates, load_dates
 from penstock.rules.subjects import tell_crossings
+from penstock.sourcing.kits import ShelfStock, source_kits
 from penstock.sourcing.model import UNLIMITED, Candidates, Demand, Locations, Plan, Profile
 from penstock.sourcing.source import source
 
@@ -75,6 +80,7 @@ class Knowledge:
         self.vocabulary: Vocabulary = load_vocabulary()
         self.settings: Mapping[str, Any] = {}
         self.dates = Dates()
+        self.attribute_types: AttributeTypes = {}
         self._channel_views: dict[int | None, dict[str, Any]] = {}
         self._workflows_of: dict[tuple[str, str, int | None], Workflow | None] = {}
 
@@ -107,11 +113,9 @@ class Knowledge:
             self.channels = await load_channels(tx)
             self.directory = await load_directory(tx, self.channels)
         if "catalogue" in stale:
-            self.products = await load_products(tx)
+            await self._refresh_products(tx)
         if stale & {"control", "channel", "network"}:
-            self.controls = await load_controls(tx, self.channels, self.directory)
-            if self.controls.counters.rules:
-                self.uses.replace(await read_uses(tx))
+            await self._refresh_controls(tx)
         if stale & {"sourcing", "channel"}:
             self.profiles = await load_profiles(tx)
         if "workflow" in stale:
@@ -119,11 +123,25 @@ class Knowledge:
             self.workflows = await load_workflows(tx, self.vocabulary)
         if stale & {"carrier", "network"}:
             self.dates = await load_dates(tx, self.directory.refs)
+        if "attribute" in stale:
+            self.attribute_types = await load_attribute_types(tx)
         if stale & {"channel", "workflow"}:
             self.settings = await load_settings(tx)
             self._channel_views = {}
             self._workflows_of = {}
         self.revisions = dict(revisions)
+
+    async def _refresh_products(self, tx: Tx) -> None:
+        held = self.revisions.get("catalogue")
+        if held is None:
+            self.products = await load_products(tx)
+        else:
+            await refresh_products(tx, self.products, held)
+
+    async def _refresh_controls(self, tx: Tx) -> None:
+        self.controls = await load_controls(tx, self.channels, self.directory)
+        if self.controls.counters.rules:
+            self.uses.replace(await read_uses(tx))
 
     async def refresh_from(self, revisions: Mapping[str, int]) -> None:
         """Reload between passes, when the follower has seen other revisions."""
@@ -275,6 +293,9 @@ class Knowledge:
         profiles: dict[int, Profile] = {}
         for place, demand in enumerate(demands):
             profile = self.profile(demand.channel_id)
+            if demand.kits:
+                plans[place] = self._plan_kits(demand, now, positions, used)
+                continue
             profiles[id(profile)] = profile
             by_profile.setdefault(id(profile), []).append(place)
         for key, places in by_profile.items():
@@ -283,6 +304,20 @@ class Knowledge:
             found = source(mine, candidates, profiles[key], now)
             plans.update(zip(places, found, strict=True))
         return [plans[place] for place in range(len(demands))]
+
+    def _plan_kits(
+        self, demand: Demand, now: datetime, positions: Index | LockedRows, used: Used
+    ) -> Plan:
+        directory, profile = self.directory, self.profile(demand.channel_id)
+        each = apart(demand)
+        candidates = self._candidates([each], now, positions, used)
+        shelves = shelves_of(candidates.stock, each)
+
+        def propose(wanted: Demand, stock: ShelfStock) -> Plan:
+            seen = msgspec.structs.replace(candidates, stock=stock)
+            return source([wanted], seen, profile, now)[0]
+
+        return source_kits(demand, shelves, directory.row_of, (propose, profile))
 
     def _candidates(
         self,

@@ -25,7 +25,7 @@ from penstock.network.lanes import Delivery, Place, delivery_window, pickup_read
 from penstock.network.model import is_time_zone
 from penstock.network.routes import lane_for
 from penstock.orders.intake import ChoiceInput, DestinationInput, Input, LineInput, OrderInput
-from penstock.orders.model import Choice, Order
+from penstock.orders.model import Choice, Order, every_line
 from penstock.rules.knowledge import Knowledge
 from penstock.rules.routing import demands_of
 from penstock.rules.trees import make_order
@@ -188,7 +188,7 @@ def _add(
     asked: _Asked,
 ) -> None:
     choice, _, plan = planned
-    lines = {line.id: line for line in choice.lines}
+    lines = {line.id: line for line in every_line(choice.lines)}
     for shipment in plan.shipments:
         quantities = [
             Quantity(lines[part.line_id].ref, lines[part.line_id].sku, part.qty)
@@ -353,7 +353,7 @@ def _place(
     asked: BasketInput,
 ) -> Held:
     row, km, quantities = found
-    lines = {line.id: line for line in order.lines()}
+    lines = {line.id: line for line in every_line(order.lines())}
     directory = knowledge.directory
     held = [
         Quantity(lines[one.line_id].ref, lines[one.line_id].sku, qty)

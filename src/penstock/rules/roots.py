@@ -22,6 +22,7 @@ from penstock.orders.model import Order
 from penstock.orders.store import load_orders, write_orders
 from penstock.passes import Pass
 from penstock.rules.knowledge import Knowledge
+from penstock.rules.line_views import add_line_views
 
 Root = Order | Entity
 
@@ -51,6 +52,7 @@ async def load_roots(
     for order in orders:
         order.customer = customers.get(order.customer_id or "", NOBODY)
         order.channel = knowledge.channel_view(order.channel_id)
+    await add_line_views(tx, knowledge, orders)
     for entity in entities:
         entity.customer = NOBODY
         entity.channel = knowledge.channel_view(entity.channel_id)

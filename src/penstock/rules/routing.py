@@ -11,18 +11,15 @@ from datetime import date
 from typing import ClassVar
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from penstock.engine.context import Context
 from penstock.engine.rule import Rule
 from penstock.fulfilment.model import Fulfilment, FulfilmentLine
 from penstock.inventory.model import Answer, Ask, Cause, Reservation
-from penstock.orders.model import Choice, Line, Order
+from penstock.orders.model import Choice, Line, Order, count_kits, stock_lines
 from penstock.passes import Pass
+from penstock.rules.kits import Ints, kits_of, lines_with_kits
 from penstock.sourcing.model import Demand, DemandLine, Plan, Shipment
-
-Ints = Sequence[int] | NDArray[np.int32]
 
 
 class Wanted(msgspec.Struct, gc=False):
@@ -64,8 +61,10 @@ class Source(Rule, frozen=True):
 def demands_of(order: Order, choice: Choice, weight_g: Ints) -> list[Demand]:
     """Return the choice's demands: one per location its lines are pinned to, most often one."""
     by_pin: dict[int | None, list[Line]] = {}
+    has_kits = False
     for line in choice.lines:
         if line.is_stocked and line.qty_unsourced > 0:
+            has_kits = has_kits or bool(line.components)
             pin = line.pinned_location_id or choice.pickup_location_id
             by_pin.setdefault(pin, []).append(line)
     if not by_pin:
@@ -85,7 +84,9 @@ def demands_of(order: Order, choice: Choice, weight_g: Ints) -> list[Demand]:
             lines=tuple(
                 DemandLine(n.id, n.product_id, n.qty_unsourced, int(weight_g[n.product_id]))
                 for n in lines
-            ),
+            )
+            if not has_kits
+            else lines_with_kits(lines, weight_g),
             latitude=choice.destination.latitude,
             longitude=choice.destination.longitude,
             service=choice.service,
@@ -97,6 +98,7 @@ def demands_of(order: Order, choice: Choice, weight_g: Ints) -> list[Demand]:
             tier=tier,
             basket_minor=order.total_minor,
             currency=order.currency,
+            kits=kits_of(lines, weight_g) if has_kits else (),
         )
         for pin, lines in by_pin.items()
     ]
@@ -145,11 +147,12 @@ def _ask(order: Order, wanted: Wanted) -> Ask:
 
 
 def _count(order: Order, choice: Choice, answer: Answer) -> None:
-    lines = {line.id: line for line in choice.lines}
+    lines = {line.id: line for line in stock_lines(choice.lines)}
     for reservation in answer.reservations:
         line = lines[reservation.demand_id]
         line.qty_unsourced -= reservation.qty
         line.qty_allocated += reservation.qty
+    count_kits(choice.lines)
     order.reservations.extend(answer.reservations)
 
 
@@ -178,6 +181,8 @@ class CreateFulfilments(Rule, frozen=True):
 
 def _fulfilment(tx: Pass, order: Order, wanted: Wanted, shipment: Shipment) -> Fulfilment:
     product_of = {line.line_id: line.product_id for line in wanted.demand.lines}
+    for kit in wanted.demand.kits:
+        product_of |= {line_id: product_id for line_id, product_id, _ in kit.parts}
     service = wanted.choice.service
     workflow = tx.knowledge.workflow_of("fulfilment", service, order.channel_id)
     return Fulfilment(

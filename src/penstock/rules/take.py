@@ -30,6 +30,7 @@ from penstock.rules.dead_letters import bury_refused
 from penstock.rules.documents import root_document
 from penstock.rules.execute import RefusedInPassError, run_and_write
 from penstock.rules.knowledge import Knowledge
+from penstock.rules.line_views import add_line_views
 from penstock.rules.roots import Root, context_of, load_roots
 from penstock.rules.trees import MadeAhead, adopt, make_ahead, make_entity, make_order
 
@@ -260,6 +261,7 @@ async def _make_orders(tx: Pass, group: _Group) -> None:
             group.orders[place] = make_order(knowledge, asked, customers, tx.now)
         except Refusal as refusal:
             group.results[place] = refusal
+    await add_line_views(tx, knowledge, list(group.orders.values()))
 
 
 async def _claim_refs(tx: Pass, group: _Group) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from penstock.access.attribute_types import check_attributes
 from penstock.customers.store import NOBODY, Customer
 from penstock.engine.entities import Entity, EntityInput
 from penstock.errors import Refusal
@@ -26,6 +27,7 @@ from penstock.orders.intake import (
     total_minor,
 )
 from penstock.orders.model import Choice, Destination, Line, Order
+from penstock.rules.kits import explode
 
 if TYPE_CHECKING:
     from penstock.rules.knowledge import Knowledge
@@ -71,6 +73,8 @@ def make_order(
     """
     choices = choices_of(asked)
     channel_id = knowledge.channel_id(asked.channel)
+    if knowledge.attribute_types:
+        check_attributes(knowledge.attribute_types.get("order", {}), asked.attributes)
     customer: Customer | None = None
     if asked.customer is not None:
         customer = customers.get(asked.customer)
@@ -154,13 +158,24 @@ def _make_line(
     )
     if asked.location is not None:
         line.pinned_location_id = knowledge.location_id(asked.location)
-    if asked.state == "shipped":
-        line.qty_shipped = asked.qty
-    elif asked.state == "reserved" or not line.is_stocked:
-        line.qty_allocated = asked.qty
-    else:
-        line.qty_unsourced = asked.qty
+    kit = knowledge.products.kit(product_id)
+    if kit is not None:
+        explode(knowledge.products, line, kit)
+    for part in line.components:
+        part.pinned_location_id = line.pinned_location_id
+        _begin(part, asked.state)
+    _begin(line, asked.state)
     return line
+
+
+def _begin(line: Line, state: str) -> None:
+    """Set the counters of a new line: open, or reserved or shipped elsewhere already."""
+    if state == "shipped":
+        line.qty_shipped = line.qty
+    elif state == "reserved" or not line.is_stocked:
+        line.qty_allocated = line.qty
+    else:
+        line.qty_unsourced = line.qty
 
 
 def _parent(order: Order, choice: Choice, parent_ref: str | None) -> str | None:
@@ -184,6 +199,7 @@ def make_entity(knowledge: Knowledge, asked: EntityInput, now: datetime) -> Enti
     """Check an entity of another kind and make it; refuses `wrong_kind`, `no_workflow`."""
     if asked.kind in KEPT_ELSEWHERE:
         raise Refusal("wrong_kind", f"A {asked.kind} is not made as an entity.", kind=asked.kind)
+    check_attributes(knowledge.attribute_types.get(asked.kind, {}), asked.attributes)
     channel_id = knowledge.channel_id(asked.channel) if asked.channel is not None else None
     workflow = knowledge.workflow_for(asked.kind, asked.type, channel_id)
     return Entity(

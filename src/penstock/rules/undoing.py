@@ -16,7 +16,7 @@ from penstock.engine.rule import Outcomes, Rule
 from penstock.errors import Refusal
 from penstock.fulfilment.model import Fulfilment
 from penstock.inventory.model import Ask, Cause, Reservation
-from penstock.orders.model import Line, Order
+from penstock.orders.model import Line, Order, count_kits, stock_lines
 from penstock.passes import Pass
 from penstock.rules.fulfilments import move_fulfilment, open_fulfilment
 from penstock.rules.routing import GivenBack
@@ -43,10 +43,11 @@ def _withdraw_fulfilment(context: Context, payload: dict[str, Any]) -> None:
     if fulfilment is None:
         return
     back = GivenBack(reservations=[], capacity=[])
-    lines = {line.id: line for line in order.lines()}
+    lines = {line.id: line for line in stock_lines(order.lines())}
     for line in fulfilment.lines:
         lines[line.line_id].qty_allocated -= line.qty
         lines[line.line_id].qty_unsourced += line.qty
+    count_kits(order.lines())
     back.reservations += _take_out(order, {fulfilment.id})
     _end(context, fulfilment, "rejected", back, {"reason": str(payload.get("reason", ""))})
     context.memo["given_back"] = back
@@ -64,17 +65,38 @@ def _withdraw_reservation(context: Context, payload: dict[str, Any]) -> None:
         return
     back = GivenBack(reservations=[reservation], capacity=[], cause=Cause.SHED)
     order.reservations.remove(reservation)
-    line = next(line for line in order.lines() if line.id == reservation.demand_id)
+    line = next(n for n in stock_lines(order.lines()) if n.id == reservation.demand_id)
     line.qty_allocated -= reservation.qty
     line.qty_unsourced += reservation.qty
     for part in fulfilment.lines:
         if part.line_id == line.id:
             part.qty -= reservation.qty
+    if line.per_kit:
+        _take_kits_apart(order, line, fulfilment, back)
+    count_kits(order.lines())
     payload = {"line_id": line.id, "qty": reservation.qty}
     context.record("fulfilment.stock_lost", "fulfilment", fulfilment.id, payload)
     if not any(part.qty for part in fulfilment.lines):
         _end(context, fulfilment, "cancelled", back)
     context.memo["given_back"] = back
+
+
+def _take_kits_apart(order: Order, lost: Line, fulfilment: Fulfilment, back: GivenBack) -> None:
+    """Give back the other parts of the kits that a lost component leaves incomplete there.
+
+    A kit whose parts may ship apart keeps them.
+    """
+    kit = next(line for line in order.lines() if line.id == lost.parent_line_id)
+    if kit.may_ship_apart:
+        return
+    there = {part.line_id: part for part in fulfilment.lines}
+    whole = min(there[one.id].qty // one.per_kit for one in kit.components)
+    for one in kit.components:
+        surplus = there[one.id].qty - whole * one.per_kit
+        there[one.id].qty -= surplus
+        one.qty_allocated -= surplus
+        one.qty_unsourced += surplus
+        _give_back_part(order, one.id, fulfilment.id, surplus, back)
 
 
 def _take_out(order: Order, fulfilment_ids: set[str]) -> list[Reservation]:
@@ -121,7 +143,7 @@ class Cancel(Rule, frozen=True):
 def _to_cancel(context: Context) -> list[tuple[Line, int]]:
     """Return the lines and quantities to cancel; fails the context if some cannot be."""
     order: Order = context.root
-    open_qty = {line.ref: line.qty_allocated + line.qty_unsourced for line in order.lines()}
+    open_qty = {line.ref: _open_qty(line) for line in order.lines()}
     lines = {line.ref: line for line in order.lines()}
     asked = context.event.payload.get("lines")
     parts = [(ref, None) for ref in lines] if asked is None else _asked_parts(asked)
@@ -147,6 +169,14 @@ def _to_cancel(context: Context) -> list[tuple[Line, int]]:
     return result
 
 
+def _open_qty(line: Line) -> int:
+    """Return how much can be cancelled; of a kit, so many that no part of has shipped."""
+    parts = line.components
+    if not parts:
+        return line.qty_allocated + line.qty_unsourced
+    return min((part.qty_allocated + part.qty_unsourced) // part.per_kit for part in parts)
+
+
 def _asked_parts(asked: Any) -> list[tuple[Any, Any]]:
     """Return (line ref, quantity; None: all that is open) as the event's payload has them."""
     if not isinstance(asked, list):
@@ -157,6 +187,11 @@ def _asked_parts(asked: Any) -> list[tuple[Any, Any]]:
 
 def _cancel_line(order: Order, line: Line, qty: int, back: GivenBack) -> None:
     """Cancel of a line first what lacks stock, then what is allocated, youngest first."""
+    if line.components:
+        for part in line.components:
+            _cancel_line(order, part, qty * part.per_kit, back)
+        count_kits((line,))
+        return
     unsourced = min(qty, line.qty_unsourced)
     line.qty_unsourced -= unsourced
     line.qty_cancelled += qty
@@ -254,10 +289,11 @@ class Ship(Rule, frozen=True):
             if fulfilment is None:
                 asks.append(Ask(order.id))
                 continue
-            lines = {line.id: line for line in order.lines()}
+            lines = {line.id: line for line in stock_lines(order.lines())}
             for part in fulfilment.lines:
                 lines[part.line_id].qty_allocated -= part.qty
                 lines[part.line_id].qty_shipped += part.qty
+            count_kits(order.lines())
             asks.append(Ask(order.id, ship=_take_out(order, {fulfilment.id})))
             move_fulfilment(context, fulfilment, self.to)
         await tx.ask(asks)

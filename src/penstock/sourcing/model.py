@@ -32,6 +32,14 @@ class DemandLine(msgspec.Struct, frozen=True, gc=False):
     unit_weight_g: int
 
 
+class KitParts(msgspec.Struct, frozen=True, gc=False):
+    """A line that is a kit, placed whole: its components' (line id, product id, quantity a kit)."""
+
+    line_id: str
+    parts: tuple[tuple[str, int, int], ...]
+    unit_weights_g: tuple[int, ...]
+
+
 class Demand(msgspec.Struct, frozen=True, gc=False):
     """What a fulfilment choice wants, where it goes (degrees), and whose order it is part of.
 
@@ -51,6 +59,15 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
     tier: str = "standard"
     basket_minor: int = 0
     currency: str = ""
+    kits: tuple[KitParts, ...] = ()
+
+    def product_ids(self) -> set[int]:
+        """Return the products whose stock it may take: of a kit those of its components."""
+        if not self.kits:
+            return {line.product_id for line in self.lines}
+        kits = {kit.line_id for kit in self.kits}
+        own = {line.product_id for line in self.lines if line.line_id not in kits}
+        return own | {product_id for kit in self.kits for _, product_id, _ in kit.parts}
 
 
 class Locations(msgspec.Struct, frozen=True):

@@ -68,12 +68,35 @@ class Channels(msgspec.Struct):
         return "GBP"
 
 
+class Kit(msgspec.Struct):
+    """A kit of (product id, quantity) parts."""
+
+    parts: list[tuple[int, int]]
+    may_ship_apart: bool = False
+
+
 class Products(msgspec.Struct):
-    """Products by SKU, with their flags."""
+    """Products by SKU, with their flags, and kits by product id."""
 
     skus: dict[str, int]
     is_on: np.ndarray
     is_stocked: np.ndarray
+    kits: dict[int, Kit] = {}
+
+    @property
+    def is_plain(self) -> np.ndarray:
+        """Tell which are on, stocked and no kits."""
+        plain = self.is_on & self.is_stocked
+        plain[list(self.kits)] = False
+        return plain
+
+    def kit(self, product_id: int) -> Kit | None:
+        """Return what a kit is made of."""
+        return self.kits.get(product_id)
+
+    def parts(self, kit: Kit) -> list[tuple[int, int]]:
+        """Return its parts."""
+        return kit.parts
 
     def by_sku(self, catalogue_id: int) -> Mapping[str, int]:
         """Return the SKUs of the one catalogue."""
