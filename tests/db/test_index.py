@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -126,10 +127,10 @@ def test_an_index_loaded_late_starts_from_a_snapshot(database: str, schema: str)
 @given(
     steps=st.lists(st.lists(VALUES, min_size=1, max_size=3), min_size=1, max_size=6),
     load_at=st.integers(0, 5),
-    seed=st.randoms(use_true_random=False),
+    seed=st.integers(0, 2**32),
 )
 def test_the_index_equals_the_database_after_any_interleaving_with_duplicates_and_reordering(
-    database: str, schema: str, steps: list[list[Values]], load_at: int, seed: object
+    database: str, schema: str, steps: list[list[Values]], load_at: int, seed: int
 ) -> None:
     async def story(db: Database) -> None:
         loaded: Index | None = None
@@ -140,7 +141,8 @@ def test_the_index_equals_the_database_after_any_interleaving_with_duplicates_an
             await move(db, schema, *rows)
         journal = await rows_of_journal(db, schema)
         journal += journal[: len(journal) // 2 + 1]
-        seed.shuffle(journal)  # type: ignore[attr-defined]
+        # Not hypothesis's own: the journal has the rows of earlier examples too.
+        random.Random(seed).shuffle(journal)  # noqa: S311 (a test's)
         for index in (loaded, Index()):
             if index is not None:
                 for row in journal:

@@ -61,9 +61,11 @@ class Victims:
         )
 
     async def joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take in a worker that has connected."""
-        assert await reader.readline() == b"ready\n"
-        await self._lines.put((reader, writer))
+        """Take in a worker that has connected; one that is killed meanwhile is let go."""
+        if await reader.readline() == b"ready\n":
+            await self._lines.put((reader, writer))
+        else:
+            writer.close()
 
     def fork(self) -> None:
         """Have one more worker begin."""

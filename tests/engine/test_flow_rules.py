@@ -347,7 +347,7 @@ rulesets:
 
 
 PRODUCT = """
-name: product
+name: own_product
 entity: product
 type: default
 statuses:

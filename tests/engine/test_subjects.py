@@ -50,7 +50,6 @@ def test_a_position_is_told_that_more_is_promised_than_is_there_once(lent: Shop)
             await count(account, ("P1", "L1", 0))  # shorter still: it is told already
             assert lent.value("SELECT count(*) FROM inbox WHERE entity = 'position'") == 1
             await work(account)
-            # The order gave its stock back: it is short no more, and nothing is there.
             assert lent.sql(STATUSES.format("position"))[0] == ("P1@L1", "out_of_stock")
             await count(account, ("P1", "L1", 4))
             await work(account)

@@ -6,6 +6,7 @@ import asyncio
 
 from tests.shop import (
     Shop,
+    answered,
     assert_clean,
     count,
     counters,
@@ -15,9 +16,11 @@ from tests.shop import (
     place,
     stock_of,
     tell,
+    work,
 )
 
 from penstock.errors import Refusal
+from penstock.rules.take import RootEvent
 
 REJECTED = "fulfilment.rejected"
 RETRIED = "order.sourcing_retried"
@@ -90,6 +93,34 @@ def test_a_location_rejects_while_another_has_shipped(lent: Shop) -> None:
             assert locations_of(done, "awaiting_pick") == ["L3"]
             assert stock_of(lent, "P1") == {"L1": (0, 0)}
             assert stock_of(lent, "P2") == {"L2": (2, 0), "L3": (2, 2)}
+            await assert_clean(lent, account)
+
+    asyncio.run(story())
+
+
+def test_a_rejection_behind_what_was_decided_in_the_same_pass_has_a_pass_of_its_own(
+    lent: Shop,
+) -> None:
+    async def story() -> None:
+        async with opened(lent) as account:
+            await count(account, ("P1", "L1", 5), ("P1", "L2", 5))
+            (placed,) = await place(account, order("a", ("P1", 3)))
+            (fulfilment,) = placed["fulfilments"]
+            cancelled = RootEvent(
+                placed["id"], "order.cancellation_requested", {"lines": [{"ref": "1", "qty": 1}]}
+            )
+            rejected = RootEvent(
+                placed["id"],
+                "fulfilment.rejected",
+                {"reason": "broken"},
+                entity="fulfilment",
+                entity_id=fulfilment["id"],
+            )
+            for result in await account.grouping.submit([cancelled, rejected]):
+                answered(result)
+            await work(account)
+            assert stock_of(lent, "P1") == {"L1": (5, 0), "L2": (5, 2)}
+            assert lent.value("SELECT count(*) FROM dead_letter") == 0
             await assert_clean(lent, account)
 
     asyncio.run(story())

@@ -142,12 +142,10 @@ def _names(before: _State, after: _State) -> list[tuple[int, str]]:
     was_short = before[1] > np.maximum(before[0], 0)
     is_short = after[1] > np.maximum(after[0], 0)
     found: list[tuple[int, str]] = []
-    for place in np.flatnonzero((had != has) | (was_short != is_short)).tolist():
+    for place in np.flatnonzero((had != has) | (is_short & ~was_short)).tolist():
         if is_short[place] and not was_short[place]:
             found.append((place, "position.short"))
-        elif has[place] != had[place]:
+        else:
             name = "back_in_stock" if has[place] else "out_of_stock"
             found.append((place, f"position.{name}"))
-        else:
-            found.append((place, "position.covered"))
     return found

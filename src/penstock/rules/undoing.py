@@ -26,6 +26,8 @@ class Withdraw(Rule, frozen=True):
     """Take back the fulfilment, or the reservation, that the event names, to be sourced again."""
 
     entities: ClassVar[frozenset[str] | None] = frozenset({"order", "fulfilment"})
+    # What it takes back, `allocate` or `give_back` asks for in the same pass: not after a decision.
+    asks: ClassVar[bool] = True
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
         """Put what is given back into the memo (`allocate` asks for it); lines lack stock again."""
