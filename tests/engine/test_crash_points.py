@@ -59,13 +59,26 @@ class Victims:
         self._lines: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (
             asyncio.Queue()
         )
+        self._writers: list[asyncio.StreamWriter] = []
+        self._joining: set[asyncio.Task[None]] = set()
 
     async def joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take in a worker that has connected; one that is killed meanwhile is let go."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._joining.add(task)
+        self._writers.append(writer)
         if await reader.readline() == b"ready\n":
             await self._lines.put((reader, writer))
-        else:
+        self._joining.discard(task)
+
+    async def let_go(self) -> None:
+        """Wait for those that are killed, and close every line: nothing of them is left."""
+        await asyncio.gather(*self._joining)
+        for writer in self._writers:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     def fork(self) -> None:
         """Have one more worker begin."""
@@ -104,7 +117,11 @@ async def victims(lent: Shop) -> AsyncGenerator[Victims]:
             lending = Victims(process)
             async with await asyncio.start_unix_server(lending.joined, path):
                 lending.fork()
-                yield lending
+                try:
+                    yield lending
+                finally:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    await lending.let_go()
 
 
 @contextlib.contextmanager
@@ -121,7 +138,8 @@ def forking(lent: Shop, path: str) -> Generator[subprocess.Popen[bytes]]:
         try:
             yield process
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # most often it is gone by then
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 class Survivor:
