@@ -1,10 +1,10 @@
 """Deciding: one helper locks a pass's positions, admits every ask in memory, and writes once.
 
 The only place where stock is given, taken back or shipped. Order (DESIGN section 5): positions by
-id, then counted capacities by key. A proposal may be late, so a loser, or one proposed short, is
-planned again with every position of its products that has anything left, locked: at most
-`MAX_ROUNDS` rounds from a savepoint, the last of them wide for everyone. So nothing is oversold,
-and nobody is answered short while a unit is left. Gives back before it takes.
+id, then counted capacities by key, then limits (`limits.py`). A proposal may be late, so a loser,
+or one proposed short, is planned again with every position of its products that has anything left,
+locked: at most `MAX_ROUNDS` rounds from a savepoint, the last of them wide for everyone. So nothing
+is oversold, and nobody is answered short while a unit is left. Gives back before it takes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from penstock.db import Tx
 from penstock.errors import invariant
 from penstock.ids import new_id
 from penstock.inventory import store
+from penstock.inventory.held import (
+    hand_over,
+    held_at,
+    held_of,
+    taken_at,
+    without_ended,
+    write_over,
+)
 from penstock.inventory.ledger import Ledger
+from penstock.inventory.limits import Book, lock_limits, write_limits
 from penstock.inventory.model import (
     Answer,
     Ask,
@@ -36,12 +45,18 @@ _BACK = b"ROLLBACK TO SAVEPOINT decide"
 
 
 class _Round(msgspec.Struct):
-    """One attempt: the ledger, what is wide in it, answers by ask, and who has to try wider."""
+    """One attempt: the ledger, what is wide in it, answers by ask, and who has to try wider.
+
+    `asks` are those of the pass, without what they held and has ended.
+    """
 
     ledger: Ledger
     wide: set[int]
     answers: list[Answer]
     losers: list[int]
+    asks: Sequence[Ask]
+    now: datetime
+    book: Book | None = None
 
 
 async def decide(tx: Pass, asks: Sequence[Ask], terms: Terms) -> list[Answer]:
@@ -73,15 +88,18 @@ def _products(ask: Ask) -> set[int]:
 async def _attempt(tx: Pass, asks: Sequence[Ask], terms: Terms, wide: set[int]) -> _Round:
     ids = [r.position_id for ask in asks for r in (*ask.release, *ask.ship)]
     ids += [take[0] for ask in asks for take in _takes(ask.plan)]
+    ids += [one.position_id for one in held_of(asks)]
     if wide:  # the round before gives up its locks, and what it has ended counts again
         ids += await store.positions_with_anything_left(tx, store.id_array(wide), _BACK)
     first = b"" if wide else b"SAVEPOINT decide"
     ledger = Ledger(await store.lock_positions(tx, store.id_array(ids), first))
     if wide:
         await _end_expired_holds(tx, ledger)
+    asks = await without_ended(tx, asks)
     ledger.capacity_used = await store.lock_capacity(tx, _capacity_keys(asks, ledger, terms, wide))
+    book = await lock_limits(tx, asks)
     answers = await _give_back(tx, asks, ledger)
-    attempt = _Round(ledger, wide, answers, [])
+    attempt = _Round(ledger, wide, answers, [], asks, tx.now, book)
     _admit_all(attempt, asks, terms)
     return attempt
 
@@ -163,7 +181,7 @@ def _plan_again(attempt: _Round, asks: Sequence[Ask], pending: list[int], terms:
 
 
 def _admit(attempt: _Round, place: int, ask: Ask, terms: Terms) -> bool:
-    """Take a whole plan or nothing: stock first, then capacity."""
+    """Take a whole plan or nothing: stock first, then capacity. What is over a limit is refused."""
     plan, demand, ledger = ask.plan, ask.demand, attempt.ledger
     invariant(plan is not None and demand is not None, "an ask without a plan was to be admitted")
     if plan is None or demand is None:
@@ -171,18 +189,31 @@ def _admit(attempt: _Round, place: int, ask: Ask, terms: Terms) -> bool:
     wanted: dict[int, int] = {}
     for position_id, qty in _takes(plan):
         wanted[position_id] = wanted.get(position_id, 0) + qty
+    if _is_refused(attempt, attempt.answers[place], ask, plan):
+        return True
+    held = held_at(demand) if demand.held else {}
     for position_id, qty in wanted.items():
         position = ledger.positions.get(position_id)
         if position is None:
             return False
+        more = qty - held.get(position_id, 0)
         floor = terms.floor(demand.channel_id, position.product_id, position.location_id)
-        if position.on_hand - position.reserved - floor < qty:
+        if more > 0 and position.on_hand - position.reserved - floor < more:
             return False
     days = _capacity_days(ledger, plan, demand.service, terms)
     if days is None:
         return False
     _take(attempt, place, ask, days)
     return True
+
+
+def _is_refused(attempt: _Round, answer: Answer, ask: Ask, plan: Plan) -> bool:
+    """Answer what gets nothing whatever is tried: over a limit, or short where all is wanted."""
+    if attempt.book is not None:
+        answer.refusal = attempt.book.refusal(ask, attempt.now)
+    if ask.all_or_nothing and answer.refusal is None:
+        answer.lacking = plan.unsourced
+    return answer.refusal is not None or bool(answer.lacking)
 
 
 def _capacity_days(
@@ -214,7 +245,7 @@ def _take(attempt: _Round, place: int, ask: Ask, days: list[date | None]) -> Non
     for shipment, day in zip(plan.shipments, days, strict=True):
         fulfilment_id = new_id()
         fulfilment_ids.append(fulfilment_id)
-        if day is not None:
+        if day is not None and not is_hold:
             ledger.take_capacity((shipment.location_id, demand.service, day), 1)
         for part in shipment.parts:
             for position_id, qty in part.takes:
@@ -222,11 +253,15 @@ def _take(attempt: _Round, place: int, ask: Ask, days: list[date | None]) -> Non
                 reservations.append(
                     _reservation(ask, position_id, qty, part.line_id, fulfilment_id)
                 )
+    if demand.held:
+        hand_over(ledger, ask, taken_at(reservations), cause)
+    if attempt.book is not None:
+        attempt.book.count(ask, reservations, attempt.now)
     answer = attempt.answers[place]
     answer.plan = plan
     answer.reservations = reservations
     answer.fulfilment_ids = fulfilment_ids
-    answer.capacity_days = days
+    answer.capacity_days = [None] * len(days) if is_hold else days
 
 
 def _reservation(
@@ -251,7 +286,23 @@ async def _write(tx: Pass, attempt: _Round) -> None:
     entries = await store.write_ledger(tx, attempt.ledger)
     if entries is not None:
         tx.entries.append(entries)
-    await store.insert_reservations(tx, [r for a in attempt.answers for r in a.reservations])
+    await store.insert_reservations(tx, await _without_rows(tx, attempt))
+    await write_limits(tx, attempt.book)
+
+
+async def _without_rows(tx: Pass, attempt: _Round) -> list[Reservation]:
+    """Return the new reservations that need a row: others get that of what was held."""
+    pairs = list(zip(attempt.asks, attempt.answers, strict=True))
+    over = [
+        (ask, answer.reservations)
+        for ask, answer in pairs
+        if ask.demand is not None and ask.demand.held and answer.plan is not None
+    ]
+    if not over:
+        return [r for _, answer in pairs for r in answer.reservations]
+    roots = {id(reservations) for _, reservations in over}
+    rest = [r for _, a in pairs if id(a.reservations) not in roots for r in a.reservations]
+    return rest + await write_over(tx, over)
 
 
 def holds_have_expired(now: datetime) -> Callable[[Tx], Awaitable[bool]]:

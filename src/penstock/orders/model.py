@@ -126,7 +126,10 @@ class Hold(msgspec.Struct, gc=False):
 
 
 class Order(msgspec.Struct):
-    """An order with all of its tree; `fulfilments` and `reservations` of other rooms kept along."""
+    """An order with all of its tree; `fulfilments` and `reservations` of other rooms kept along.
+
+    `cart` is what became of the cart it named, while the order is being decided.
+    """
 
     id: str
     channel_id: int
@@ -151,6 +154,7 @@ class Order(msgspec.Struct):
     customer: dict[str, Any] = {}
     channel: dict[str, Any] = {}
     asks_hold: bool = False
+    cart: dict[str, str] | None = None
     parent_kind: str | None = None
     parent_id: str | None = None
 

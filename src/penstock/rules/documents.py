@@ -43,7 +43,9 @@ def entity_document(entity: Entity, knowledge: Knowledge) -> dict[str, Any]:
 def order_document(order: Order, knowledge: Knowledge) -> dict[str, Any]:
     """Return the order as clients see it: the decision, per choice, line and fulfilment."""
     line_refs = {line.id: line.ref for line in order.lines()}
+    cart = {} if order.cart is None else {"cart": order.cart}
     return {
+        **cart,
         "id": order.id,
         "channel": knowledge.channels.refs[order.channel_id],
         "ref": order.ref,

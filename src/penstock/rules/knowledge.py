@@ -29,12 +29,14 @@ from penstock.engine.workflows import Workflows, load_workflows
 from penstock.errors import Refusal
 from penstock.events.stream import append_changes
 from penstock.inventory.ledger import Ledger
+from penstock.inventory.limit_rules import Limits, load_limits
 from penstock.inventory.model import Terms
 from penstock.inventory.store import CapacityKey, read_capacity
 from penstock.network.directory import Directory, load_directory
 from penstock.network.profiles import load_profiles
 from penstock.orders.intake import OrderInput
 from penstock.passes import Pass, run_pass
+from penstock.rules.keeping import Keeping, plan_keeping
 from penstock.rules.subjects import tell_crossings
 from penstock.sourcing.model import UNLIMITED, Candidates, Demand, Locations, Plan, Profile
 from penstock.sourcing.source import source
@@ -51,6 +53,7 @@ class Knowledge:
     controls: Controls
     profiles: Mapping[int | None, Profile]
     workflows: Workflows
+    limits: Limits
 
     def __init__(self, database: Database, schema: str, clock: Clock) -> None:
         self.database = database
@@ -98,6 +101,8 @@ class Knowledge:
             self.controls = await load_controls(tx, self.channels, self.directory)
         if stale & {"sourcing", "channel"}:
             self.profiles = await load_profiles(tx)
+        if stale & {"limit", "channel", "catalogue"}:
+            self.limits = await load_limits(tx)
         if "workflow" in stale:
             self.vocabulary = load_vocabulary()  # a package may be new
             self.workflows = await load_workflows(tx, self.vocabulary)
@@ -235,6 +240,10 @@ class Knowledge:
         positions: Index | LockedRows,
         used: Mapping[CapacityKey, int],
     ) -> list[Plan]:
+        if any(demand.held for demand in demands):
+            floor = self.controls.floor_of
+            how = Keeping(lambda some, rows: self._plan(some, now, rows, used), positions, floor)
+            return plan_keeping(demands, how)
         plans: dict[int, Plan] = {}
         by_profile: dict[int, list[int]] = {}
         profiles: dict[int, Profile] = {}

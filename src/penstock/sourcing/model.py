@@ -32,8 +32,21 @@ class DemandLine(msgspec.Struct, frozen=True, gc=False):
     unit_weight_g: int
 
 
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """A reservation of a cart that a demand takes over: it is met from there first."""
+
+    reservation_id: str
+    position_id: int
+    product_id: int
+    location_id: int
+    qty: int
+
+
 class Demand(msgspec.Struct, frozen=True, gc=False):
-    """What a fulfilment choice wants and where it goes (degrees)."""
+    """What a fulfilment choice wants and where it goes (degrees).
+
+    `held` is reserved for it already; what of that it does not need is given back.
+    """
 
     id: str
     lines: tuple[DemandLine, ...]
@@ -45,6 +58,7 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
     pinned_location_id: int | None = None
     max_parcels: int | None = None
     ship_complete: bool = False
+    held: tuple[Held, ...] = ()
 
 
 class Locations(msgspec.Struct, frozen=True):
@@ -169,12 +183,19 @@ class Unsourced(msgspec.Struct, frozen=True, gc=False):
     why: str  # a phrase of `plan`, such as "too little stock"
 
 
-class Explanation(msgspec.Struct, frozen=True, gc=False):
+class HeldAt(msgspec.Struct, frozen=True, gc=False):
+    """Units that a cart held at a location, and that were taken from there."""
+
+    location_id: int
+    units: int
+
+
+class Explanation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Why a plan is as it is: what was considered, removed, chosen, outscored, and not sourced.
 
     `locations` is `considered` and everything in `removed` (why to how many); of those considered
     `without_stock` have nothing of what is wanted. The method is `exact`, `split` (exact for each
-    way tried to cut what no location holds whole) or `search`.
+    way tried to cut what no location holds whole) or `search`. `held` is what a cart had there.
     """
 
     method: str
@@ -186,6 +207,7 @@ class Explanation(msgspec.Struct, frozen=True, gc=False):
     chosen: list[Chosen]
     outscored: list[Outscored]
     unsourced: list[Unsourced]
+    held: list[HeldAt] = []
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
