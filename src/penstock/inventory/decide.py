@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime
 
 import msgspec
-import numpy as np
 
 from penstock.db import Tx
 from penstock.errors import invariant
@@ -309,23 +308,23 @@ def holds_have_expired(now: datetime) -> Callable[[Tx], Awaitable[bool]]:
     """Return a plain read that tells whether any hold has expired: no pass for nothing."""
 
     async def read(tx: Tx) -> bool:
-        return bool(await tx.fetch(store.SQL.expired_hold_positions, (now, 1)))
+        return bool(await tx.fetch(store.SQL.expired_holds, (now, 1)))
 
     return read
 
 
 async def expire_holds(tx: Pass, limit: int) -> int:
-    """End up to `limit` expired holds, oldest first; returns how many positions were looked at.
+    """End up to `limit` expired holds, oldest first; returns how many it found.
 
     Nobody's root is locked: a hold that expires is ended under its position's lock alone.
     """
-    rows = await tx.fetch(store.SQL.expired_hold_positions, (tx.now, limit))
-    ids = store.id_array(row[0] for row in rows)
-    if len(ids) == 0:
+    rows = await tx.fetch(store.SQL.expired_holds, (tx.now, limit))
+    if not rows:
         return 0
-    ledger = Ledger(await store.lock_positions(tx, ids))
-    await _end_expired_holds(tx, ledger)
+    ledger = Ledger(await store.lock_positions(tx, store.id_array(row[1] for row in rows)))
+    for position_id, qty, root_id in await store.end_holds(tx, [row[0] for row in rows]):
+        ledger.move(position_id, 0, -qty, (Cause.EXPIRY, root_id))
     entries = await store.write_ledger(tx, ledger)
     if entries is not None:
         tx.entries.append(entries)
-    return len(np.unique(ids))
+    return len(rows)

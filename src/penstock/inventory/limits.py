@@ -16,7 +16,7 @@ from datetime import datetime
 import msgspec
 import numpy as np
 
-from penstock.db import Queries, uuid_array
+from penstock.db import Queries, Tx, uuid_array
 from penstock.errors import Refusal
 from penstock.inventory.model import Ask, LimitClaim, QuotaClaim, Reservation, ReservationKind
 from penstock.passes import Pass
@@ -182,3 +182,8 @@ async def recount_lines(tx: Pass, lines: Sequence[tuple[str, int]]) -> None:
     """Let lines (id, quantity) of locked orders count for what is left of them: 0 ends them."""
     ids = uuid_array(line_id for line_id, _ in lines)
     await tx.execute(SQL.recount_entries, (ids, np.array([q for _, q in lines], dtype=np.int32)))
+
+
+async def drop_ended_entries(tx: Tx, now: datetime, limit: int) -> int:
+    """Take out entries of carts that have ceased to count; returns how many."""
+    return await tx.execute(SQL.drop_ended_entries, (now, limit))
