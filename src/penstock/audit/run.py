@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 
 from penstock.audit.demand import audit_demand
+from penstock.audit.limits import audit_limits
 from penstock.audit.report import Report, empty_report
 from penstock.audit.snapshots import Progress
 from penstock.audit.stock import StockAudit
@@ -27,6 +28,7 @@ async def audit(database: Database, schema: str, *, progress: Progress | None = 
     tell = progress or _silence
     await StockAudit(database, schema, report, tell).run()
     await audit_demand(database, schema, report, tell)
+    await audit_limits(database, schema, report)
     report.breaches = sum(check.breaches for check in report.checks)
     report.duration_s = time.perf_counter() - started
     return report

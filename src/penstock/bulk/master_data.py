@@ -21,6 +21,7 @@ from penstock.catalogue.model import ProductInput
 from penstock.customers.commands import upsert_customers
 from penstock.customers.model import CustomerInput
 from penstock.errors import Refusal
+from penstock.inventory.limit_rules import LimitInput, set_limits
 from penstock.inventory.sources import PoolInput, SourceInput, upsert_pools, upsert_sources
 from penstock.network.commands import (
     known_networks,
@@ -126,6 +127,7 @@ KINDS: dict[str, Kind[Any]] = {
     "sources": Kind(Shape(SourceInput, {}, ("ref",)), upsert_sources),
     "pools": Kind(Shape(PoolInput, {}, ("ref",)), upsert_pools),
     "controls": Kind(Shape(BufferInput, {}, ("qty",)), set_buffers),
+    "limits": Kind(Shape(LimitInput, {}, ("ref",)), set_limits),
     "profiles": Kind(
         Shape(
             ProfileInput,

@@ -23,6 +23,7 @@ KINDS = (
     "sources",
     "pools",
     "controls",
+    "limits",
     "stock",
     "orders",
 )

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     SOURCES = "sources"
     POOLS = "pools"
     CONTROLS = "controls"
+    LIMITS = "limits"
     STOCK = "stock"
     ORDERS = "orders"
 

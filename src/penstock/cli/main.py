@@ -12,6 +12,7 @@ import typer
 
 from penstock.cli import (
     account,
+    cart,
     database,
     entity,
     job,
@@ -66,6 +67,8 @@ app.command(rich_help_panel=RUN)(api)
 app.command(rich_help_panel=RUN)(worker)
 app.command("import", rich_help_panel=DATA)(import_file)
 app.add_typer(order.commands, name="order", rich_help_panel=DATA)
+app.add_typer(cart.commands, name="cart", rich_help_panel=DATA)
+app.add_typer(cart.limits, name="limit", rich_help_panel=DATA)
 app.add_typer(entity.action, name="action", rich_help_panel=DATA)
 app.add_typer(entity.event, name="event", rich_help_panel=DATA)
 app.add_typer(entity.entity, name="entity", rich_help_panel=DATA)
