@@ -188,7 +188,7 @@ def _admit(attempt: _Round, place: int, ask: Ask, terms: Terms) -> bool:
     wanted: dict[int, int] = {}
     for position_id, qty in _takes(plan):
         wanted[position_id] = wanted.get(position_id, 0) + qty
-    if _is_refused(attempt, attempt.answers[place], ask, plan):
+    if _is_refused(attempt, attempt.answers[place], ask, terms):
         return True
     held = held_at(demand) if demand.held else {}
     for position_id, qty in wanted.items():
@@ -206,13 +206,21 @@ def _admit(attempt: _Round, place: int, ask: Ask, terms: Terms) -> bool:
     return True
 
 
-def _is_refused(attempt: _Round, answer: Answer, ask: Ask, plan: Plan) -> bool:
+def _is_refused(attempt: _Round, answer: Answer, ask: Ask, terms: Terms) -> bool:
     """Answer what gets nothing whatever is tried: over a limit, or short where all is wanted."""
     if attempt.book is not None:
         answer.refusal = attempt.book.refusal(ask, attempt.now)
-    if ask.all_or_nothing and answer.refusal is None:
-        answer.lacking = plan.unsourced
+    if answer.refusal is None and ask.all_or_nothing and ask.plan and ask.plan.unsourced:
+        answer.lacking = _lacking(attempt, ask, terms) or ask.plan.unsourced
     return answer.refusal is not None or bool(answer.lacking)
+
+
+def _lacking(attempt: _Round, ask: Ask, terms: Terms) -> Sequence[tuple[str, int]]:
+    """Return what would be lacking if as much were taken as there is."""
+    if ask.demand is None:
+        return ()
+    loose = msgspec.structs.replace(ask.demand, ship_complete=False)
+    return terms.replan([loose], attempt.ledger)[0].unsourced
 
 
 def _capacity_days(
