@@ -1,4 +1,4 @@
-"""The routes of carts and limits: paths and methods to functions, nothing else."""
+"""The routes of carts and limits; holding and listing are hot (`application.py`)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,6 @@ Done: TypeAlias = Callable[
 def cart_routes(served: Callable[[], Served], done: Done) -> list[HTTPRouteHandler]:
     """Return the handlers; `done` turns a request into ours and a reply into litestar's."""
 
-    @post("/v1/carts")
-    async def hold_cart(request: Incoming) -> Outgoing:
-        return await done(request, lambda r: carts.hold_cart(served(), r))
-
-    @get("/v1/carts")
-    async def get_carts(request: Incoming) -> Outgoing:
-        return await done(request, lambda r: carts.get_carts(served(), r))
-
     @get("/v1/carts/{channel:str}/{ref:str}")
     async def get_cart(request: Incoming, channel: str, ref: str) -> Outgoing:
         named = NamedCart(channel, ref)
@@ -47,7 +39,7 @@ def cart_routes(served: Callable[[], Served], done: Done) -> list[HTTPRouteHandl
         named = NamedCart(channel, ref)
         return await done(request, lambda r: carts.release_cart(served(), named, r))
 
-    return [hold_cart, get_carts, get_cart, extend_cart, release_cart, *_of_limits(served, done)]
+    return [get_cart, extend_cart, release_cart, *_of_limits(served, done)]
 
 
 def _of_limits(served: Callable[[], Served], done: Done) -> list[HTTPRouteHandler]:

@@ -10,55 +10,110 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from penstock.availability.candidates import LockedRows
+from penstock.availability.candidates import LockedRows, Stock
 from penstock.availability.index import Index
 from penstock.inventory.held import held_at
-from penstock.inventory.model import RETAIL_POOL_ID
 from penstock.sourcing.model import Demand, HeldAt, Plan
 
-Source = Index | LockedRows
 Place = tuple[int, int, int]  # product, location and position
-Floor = Callable[[int, int, int], int]
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Stock of one's own for each demand, by the demand's key: just these quantities, no floors."""
+
+    of: Mapping[tuple[str, int | None], Mapping[Place, int]]
+
+    def stock(self, demands: Sequence[Demand], row_of: NDArray[np.signedinteger]) -> Stock:
+        """Return what each line of the demands may take, as sourcing wants it."""
+        starts, rows = [0], []
+        for demand in demands:
+            places = self.of[_key(demand)]
+            by_product: dict[int, list[tuple[int, int, int]]] = {}
+            for (product_id, location_id, position_id), qty in places.items():
+                row = int(row_of[location_id]) if location_id < len(row_of) else -1
+                if row >= 0:
+                    by_product.setdefault(product_id, []).append((row, position_id, qty))
+            for found in by_product.values():
+                found.sort()
+            for line in demand.lines:
+                rows += by_product.get(line.product_id, ())
+                starts.append(len(rows))
+        table = np.array(rows, dtype=np.int32).reshape(len(rows), 3)
+        location_rows, position_ids, available = np.ascontiguousarray(table.T)
+        return Stock(np.array(starts, dtype=np.int32), position_ids, location_rows, available)
+
+
+Source = Index | LockedRows | Places
 
 
 class Keeping(msgspec.Struct, frozen=True):
-    """How to plan: from which stock, net of which floors."""
+    """How to plan, and from which stock."""
 
     plan: Callable[[Sequence[Demand], Source], list[Plan]]
-    source: Source
-    floor: Floor
+    source: Index | LockedRows
 
 
 def plan_keeping(demands: Sequence[Demand], how: Keeping) -> list[Plan]:
-    """Return a plan per demand; those that hold nothing are planned together."""
+    """Return a plan per demand; those that hold nothing are planned together.
+
+    Those that hold something are planned three times at most, each time together.
+    """
+    plans: dict[int, Plan] = {}
     plain = [place for place, demand in enumerate(demands) if not demand.held]
-    plans = how.plan([demands[place] for place in plain], how.source) if plain else []
-    found = dict(zip(plain, plans, strict=True))
-    return [
-        _keep(demand, how) if demand.held else found[place] for place, demand in enumerate(demands)
-    ]
+    keeping = [place for place, demand in enumerate(demands) if demand.held]
+    if plain:
+        found = how.plan([demands[place] for place in plain], how.source)
+        plans.update(zip(plain, found, strict=True))
+    kept = _keep([demands[place] for place in keeping], how)
+    plans.update(zip(keeping, kept, strict=True))
+    return [plans[place] for place in range(len(demands))]
 
 
-def _keep(demand: Demand, how: Keeping) -> Plan:
-    bare = msgspec.structs.replace(demand, held=())
-    held = {(h.product_id, h.location_id, h.position_id): 0 for h in demand.held}
+def _key(demand: Demand) -> tuple[str, int | None]:
+    return demand.id, demand.pinned_location_id
+
+
+def _keep(demands: Sequence[Demand], how: Keeping) -> list[Plan]:
+    bare = [msgspec.structs.replace(demand, held=()) for demand in demands]
+    loose = [msgspec.structs.replace(demand, ship_complete=False) for demand in bare]
+    held = Places({_key(demand): _places(demand) for demand in demands})
+    plans = how.plan(loose, held)
+    short = [place for place, plan in enumerate(plans) if plan.unsourced]
+    if short:
+        rests = how.plan([_lacking(loose[place], plans[place]) for place in short], how.source)
+        both = {
+            _key(demands[place]): _sum(
+                _taken(loose[place], plans[place]), _taken(loose[place], rest)
+            )
+            for place, rest in zip(short, rests, strict=True)
+        }
+        again = how.plan([bare[place] for place in short], Places(both))
+        for place, plan in zip(short, again, strict=True):
+            plans[place] = _freer(demands[place], plan, how)
+    return [_told(plan, demand) for plan, demand in zip(plans, demands, strict=True)]
+
+
+def _places(demand: Demand) -> dict[Place, int]:
+    places: dict[Place, int] = {}
     for one in demand.held:
-        held[one.product_id, one.location_id, one.position_id] += one.qty
-    loose = msgspec.structs.replace(bare, ship_complete=False)
-    (first,) = how.plan([loose], _only(bare, held, how.floor))
-    if not first.unsourced:
-        return _told(first, demand)
-    (rest,) = how.plan([_lacking(loose, first)], how.source)
-    both = _taken(demand, first)
-    for place, qty in _taken(demand, rest).items():
-        both[place] = both.get(place, 0) + qty
-    (plan,) = how.plan([bare], _only(bare, both, how.floor))
-    if plan.unsourced and (demand.ship_complete or demand.max_parcels is not None):
-        (free,) = how.plan([bare], _with_held(how.source, bare, held))
-        if _lacks(free) < _lacks(plan):
-            plan = free
-    return _told(plan, demand)
+        place = (one.product_id, one.location_id, one.position_id)
+        places[place] = places.get(place, 0) + one.qty
+    return places
+
+
+def _sum(one: Mapping[Place, int], other: Mapping[Place, int]) -> dict[Place, int]:
+    return {place: one.get(place, 0) + other.get(place, 0) for place in {**one, **other}}
+
+
+def _freer(demand: Demand, plan: Plan, how: Keeping) -> Plan:
+    """Plan anew, from wherever, what may not be split as keeping what is held would split it."""
+    if not plan.unsourced or not (demand.ship_complete or demand.max_parcels is not None):
+        return plan
+    bare = msgspec.structs.replace(demand, held=())
+    (free,) = how.plan([bare], _with_held(how.source, bare, _places(demand)))
+    return free if _lacks(free) < _lacks(plan) else plan
 
 
 def _lacks(plan: Plan) -> int:
@@ -86,23 +141,7 @@ def _taken(demand: Demand, plan: Plan) -> dict[Place, int]:
     return found
 
 
-def _only(demand: Demand, places: Mapping[Place, int], floor: Floor) -> LockedRows:
-    """Return stock as if there were just these quantities; floors are none of their matter."""
-    rows = [
-        (*place, qty + floor(demand.channel_id, place[0], place[1]))
-        for place, qty in sorted(places.items())
-    ]
-    return _rows(rows)
-
-
-def _rows(rows: Sequence[tuple[int, int, int, int]]) -> LockedRows:
-    table = np.array(rows, dtype=np.int32).reshape(len(rows), 4)
-    product_ids, location_ids, position_ids, net = np.ascontiguousarray(table.T)
-    pools = np.full(len(rows), RETAIL_POOL_ID, dtype=np.int32)
-    return LockedRows(position_ids, product_ids, location_ids, pools, net)
-
-
-def _with_held(source: Source, demand: Demand, held: Mapping[Place, int]) -> LockedRows:
+def _with_held(source: Index | LockedRows, demand: Demand, held: Mapping[Place, int]) -> LockedRows:
     """Return all stock of the demand's products, what it holds counted as free."""
     own = {place[2]: qty for place, qty in held.items()}
     products = sorted({line.product_id for line in demand.lines})

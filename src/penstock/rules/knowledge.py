@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from penstock.access.channels import Channels, load_channels
 from penstock.access.settings import load_settings
-from penstock.availability.candidates import LockedRows, locked_rows, stock_of, wanted_by
+from penstock.availability.candidates import locked_rows, stock_of, wanted_by
 from penstock.availability.controls import Controls, load_controls
 from penstock.availability.index import Index
 from penstock.catalogue.products import Products, load_products
@@ -36,7 +36,7 @@ from penstock.network.directory import Directory, load_directory
 from penstock.network.profiles import load_profiles
 from penstock.orders.intake import OrderInput
 from penstock.passes import Pass, run_pass
-from penstock.rules.keeping import Keeping, plan_keeping
+from penstock.rules.keeping import Keeping, Places, Source, plan_keeping
 from penstock.rules.subjects import tell_crossings
 from penstock.sourcing.model import UNLIMITED, Candidates, Demand, Locations, Plan, Profile
 from penstock.sourcing.source import source
@@ -237,12 +237,11 @@ class Knowledge:
         self,
         demands: Sequence[Demand],
         now: datetime,
-        positions: Index | LockedRows,
+        positions: Source,
         used: Mapping[CapacityKey, int],
     ) -> list[Plan]:
-        if any(demand.held for demand in demands):
-            floor = self.controls.floor_of
-            how = Keeping(lambda some, rows: self._plan(some, now, rows, used), positions, floor)
+        if not isinstance(positions, Places) and any(demand.held for demand in demands):
+            how = Keeping(lambda some, rows: self._plan(some, now, rows, used), positions)
             return plan_keeping(demands, how)
         plans: dict[int, Plan] = {}
         by_profile: dict[int, list[int]] = {}
@@ -262,12 +261,15 @@ class Knowledge:
         self,
         demands: Sequence[Demand],
         now: datetime,
-        positions: Index | LockedRows,
+        positions: Source,
         used: Mapping[CapacityKey, int],
     ) -> Candidates:
         directory = self.directory
         keys = {(demand.channel_id, demand.service) for demand in demands}
-        wanted = wanted_by(demands)
+        if isinstance(positions, Places):
+            stock = positions.stock(demands, directory.row_of)
+        else:
+            stock = stock_of(positions, wanted_by(demands), self.controls, directory.row_of)
         locations = Locations(
             directory.location_ids,
             directory.unit_xyz,
@@ -279,7 +281,7 @@ class Knowledge:
             serving={key: directory.serving(*key, now) for key in keys},
             removed_by={key: directory.removed_by(*key, now) for key in keys},
             capacity_left=self._capacity_left({key[1] for key in keys}, now, used),
-            stock=stock_of(positions, wanted, self.controls, directory.row_of),
+            stock=stock,
         )
 
     def _capacity_left(
