@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -194,6 +195,41 @@ def test_cancelling_the_order_of_a_cart_gives_its_stock_back_once(lent: Shop) ->
             assert counters(taken) == (2, 0, 0, 0)
             await tell(account, taken["id"], "order.cancellation_requested")
             assert stock_of(lent, "P1") == {"L1": (2, 0)}
+            await assert_clean(lent, account)
+
+    asyncio.run(story())
+
+
+def test_a_channel_says_how_long_its_carts_are_held(lent: Shop) -> None:
+    async def story() -> None:
+        settings = '{"cart_minutes": 5, "cart_most_minutes": 7}'
+        lent.sql(
+            f"UPDATE channel SET settings = '{settings}' WHERE ref = 'web';"
+            "UPDATE revision SET value = value + 1"
+        )
+        async with opened(lent) as account:
+            await count(account, ("P1", "L1", 9))
+            await decide(account, cart("C", ("P1", 1)))
+            assert lent.value("SELECT expires_at - changed_at FROM cart") == timedelta(minutes=5)
+            await decide(account, CartChange("web", "C", "extend", 7))
+            assert lent.value("SELECT expires_at - changed_at FROM cart") == timedelta(minutes=7)
+            assert refused(await decide(account, cart("C", ("P1", 1), minutes=8))) == "invalid_cart"
+
+    asyncio.run(story())
+
+
+def test_a_cart_to_be_collected_is_held_and_taken_over_there(lent: Shop) -> None:
+    async def story() -> None:
+        async with opened(lent) as account:
+            await count(account, ("P1", "L1", 9), ("P1", "L4", 2))
+            there = {"service": "collect", "pickup_location": "L4", "destination": None}
+            document = await decide(account, cart("C", ("P1", 2), **there))
+            assert held(document) == [("P1", "L4", 2)]
+            assert refused(await decide(account, cart("D", ("P1", 1), **there))) == "out_of_stock"
+            asked = order("O", ("P1", 2), type="click_and_collect", cart="C", **there)
+            (taken,) = await place(account, asked)
+            assert locations_of(taken) == ["L4"]
+            assert stock_of(lent, "P1") == {"L1": (9, 0), "L4": (2, 2)}
             await assert_clean(lent, account)
 
     asyncio.run(story())

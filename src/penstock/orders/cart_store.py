@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from penstock.db import Queries, Tx, uuid_array
+from penstock.db import Queries, Tx, text_array, uuid_array
 from penstock.orders.carts import Cart, CartDocument
 from penstock.orders.model import Destination
 
@@ -97,10 +97,18 @@ async def write_carts(tx: Tx, carts: Sequence[Cart], now: datetime) -> None:
             [cart.status for cart in carts],
             [cart.expires_at for cart in carts],
             [cart.all_or_nothing for cart in carts],
-            [_encode(cart.document).decode() for cart in carts],
+            text_array([_encode(cart.document).decode() for cart in carts]),
             [cart.order_id for cart in carts],
         ),
     )
+
+
+async def mark_ordered(tx: Tx, turned: Sequence[tuple[str, str]], now: datetime) -> None:
+    """Say of locked carts (id, order id) that they have become orders."""
+    if turned:
+        cart_ids = uuid_array(cart_id for cart_id, _ in turned)
+        order_ids = uuid_array(order_id for _, order_id in turned)
+        await tx.execute(SQL.order_carts, (now, cart_ids, order_ids))
 
 
 async def drop_carts(tx: Tx, cart_ids: Sequence[str]) -> None:

@@ -43,6 +43,11 @@ FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::time
      AS u (id, customer_id, tier, identity, status, expires_at, all_or_nothing, document, order_id)
 WHERE c.id = u.id
 
+-- name: order_carts
+-- Says of locked carts that they have become orders. Index: cart_pkey.
+UPDATE cart c SET status = 'ordered', order_id = u.order_id, changed_at = %s
+FROM unnest(%s::uuid[], %s::uuid[]) AS u (id, order_id) WHERE c.id = u.id
+
 -- name: drop_carts
 -- Takes out carts made in this pass that came to nothing. Index: cart_pkey.
 DELETE FROM cart WHERE id = ANY(%s::uuid[])

@@ -22,7 +22,14 @@ from penstock.ids import new_id
 from penstock.inventory.held import Hold, holds_of_carts
 from penstock.inventory.limits import uncount_roots
 from penstock.inventory.model import Answer, Ask, ReservationKind
-from penstock.orders.cart_store import Key, claim_carts, drop_carts, lock_carts, write_carts
+from penstock.orders.cart_store import (
+    Key,
+    claim_carts,
+    drop_carts,
+    lock_carts,
+    mark_ordered,
+    write_carts,
+)
 from penstock.orders.carts import (
     Cart,
     CartDocument,
@@ -392,17 +399,17 @@ async def take_answers(tx: Pass, holding: Holding, answers: Sequence[Answer]) ->
     await drop_carts(tx, dropped)
     if released and tx.knowledge.limits:
         await uncount_roots(tx, released)
-    await write_carts(tx, [*written, *_turned(holding)], tx.now)
+    await write_carts(tx, written, tx.now)
+    await mark_ordered(tx, _turned(holding), tx.now)
 
 
-def _turned(holding: Holding) -> list[Cart]:
-    """Return the carts that have become orders."""
-    carts: list[Cart] = []
-    for context in holding.contexts:
-        cart: Cart | None = context.memo.get("cart_used")
-        if cart is not None:
-            carts.append(msgspec.structs.replace(cart, status="ordered", order_id=context.root.id))
-    return carts
+def _turned(holding: Holding) -> list[tuple[str, str]]:
+    """Return the carts that have become orders, with theirs."""
+    return [
+        (context.memo["cart_used"].id, context.root.id)
+        for context in holding.contexts
+        if "cart_used" in context.memo
+    ]
 
 
 def _refusal(one: Pending, answer: Answer) -> Refusal | None:
