@@ -32,7 +32,7 @@ from penstock.errors import PenstockError
 from penstock.events.partitions import make_partitions
 from penstock.events.sequencer import Sequencer
 from penstock.events.session import keep_connected, pause
-from penstock.inventory.decide import expire_holds, holds_have_expired
+from penstock.rules.expiry import run_expiry
 from penstock.rules.grouping import Grouping
 from penstock.rules.knowledge import Knowledge
 from penstock.rules.work import run_due
@@ -41,9 +41,7 @@ IDLE_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.25
 CAPACITY_EVERY_S = 1.0
 LEARNT_EVERY_S = 60.0
-EXPIRY_EVERY_S = 0.5
 PARTITIONS_EVERY_S = 3_600.0
-HOLDS_PER_PASS = 5_000
 _log = structlog.get_logger(__name__)
 
 
@@ -187,12 +185,14 @@ async def run_worker(account: Account, stop: asyncio.Event) -> None:
         await _work(account, connection.info.backend_pid, stop)
 
     jobs = asyncio.create_task(run_jobs(account.knowledge, stop))
-    jobs.add_done_callback(_stop_process_if_broken)
+    expiry = asyncio.create_task(run_expiry(account.knowledge, stop))
+    for task in (jobs, expiry):
+        task.add_done_callback(_stop_process_if_broken)
     try:
         await keep_connected(account.conninfo, session, stop)
     finally:
         stop.set()
-        await asyncio.gather(jobs, return_exceptions=True)
+        await asyncio.gather(jobs, expiry, return_exceptions=True)
 
 
 async def _make_partitions(tx: Tx) -> None:
@@ -202,17 +202,11 @@ async def _make_partitions(tx: Tx) -> None:
 async def _work(account: Account, backend_pid: int, stop: asyncio.Event) -> None:
     knowledge = account.knowledge
     pause_s = IDLE_PAUSE_S
-    expired_at = partitions_at = float("-inf")
+    partitions_at = float("-inf")
     while not stop.is_set():
         if time.monotonic() - partitions_at > PARTITIONS_EVERY_S:
             await account.database.run(account.schema, _make_partitions)
             partitions_at = time.monotonic()
-        if time.monotonic() - expired_at > EXPIRY_EVERY_S:
-            if await account.database.run(
-                account.schema, holds_have_expired(knowledge.clock.now())
-            ):
-                await knowledge.run_pass("expiry", lambda tx: expire_holds(tx, HOLDS_PER_PASS))
-            expired_at = time.monotonic()
         if await run_due(knowledge, backend_pid):
             pause_s = IDLE_PAUSE_S
         else:

@@ -57,6 +57,13 @@ _STEPS: Sequence[tuple[Any, str, str]] = (
     (knowledge, "tell_crossings", "before after"),
     (passes, "_commit", "before after"),
 )
+# Steps that passes with carts have besides.
+_CART_STEPS: Sequence[tuple[Any, str, str]] = (
+    (execute, "meet_carts", "before after"),
+    (decide, "without_ended", "after"),
+    (decide, "write_over", "before after"),
+    (execute, "take_answers", "before after"),
+)
 # Rules that ask stock, or read what came of it.
 _RULES = ("source", "allocate", "create_fulfilments", "release", "ship", "withdraw", "cancel")
 SENT = "during COMMIT, sent and not answered"
@@ -82,6 +89,18 @@ PLACES = (
     *(f"after rule {name}" for name in _RULES),
     SENT,
 )
+CART_PLACES = (
+    *(f"{when} {name}" for _, name, whens in _CART_STEPS for when in whens.split()),
+    "after load_roots",
+    "after lock_positions",
+    "after decide",
+    "after rule source",
+    "after rule allocate",
+    "after write_roots",
+    "before _commit",
+    "after _commit",
+    SENT,
+)
 
 
 def die_at(place: str, visit: int, hold: Callable[[], None]) -> None:
@@ -102,7 +121,7 @@ def die_at(place: str, visit: int, hold: Callable[[], None]) -> None:
     if name.startswith("rule "):
         owner, name = rule.load_rules()[name.removeprefix("rule ")], "apply"
     else:
-        owner = next(owner for owner, one, _ in _STEPS if one == name)
+        owner = next(owner for owner, one, _ in (*_STEPS, *_CART_STEPS) if one == name)
     _wrap(owner, name, when, visited)
 
 

@@ -17,6 +17,7 @@ import structlog
 
 from penstock.api.availability import get_availability, post_availability
 from penstock.api.bridge import reply_of
+from penstock.api.carts import get_carts, hold_cart
 from penstock.api.errors import failed, method_not_allowed, refused
 from penstock.api.exchange import Exchange, Reply, Request, Scope, read_request, send_reply
 from penstock.api.intake import post_orders
@@ -33,6 +34,7 @@ _log = structlog.get_logger(__name__)
 Handler: TypeAlias = Callable[[Served, Request], Awaitable[Reply]]
 HOT: Mapping[str, Mapping[str, Handler]] = {
     "/v1/orders": {"POST": post_orders, "GET": get_orders},
+    "/v1/carts": {"POST": hold_cart, "GET": get_carts},
     "/v1/availability": {"GET": get_availability, "POST": post_availability},
     "/v1/stock": {"POST": post_stock},
     "/v1/promises": {"POST": post_promise},

@@ -19,7 +19,7 @@ def with_refs(
 ) -> dict[str, Any]:
     """Return the explanation with refs of locations and SKUs in place of ids."""
     shown = dict(explanation)
-    for part in ("chosen", "outscored"):
+    for part in [one for one in ("chosen", "outscored", "held") if one in explanation]:
         shown[part] = [
             {
                 _REFS.get(name, name): location_ref(value) if name in _REFS else value

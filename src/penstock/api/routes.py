@@ -27,6 +27,7 @@ from penstock.api import (
     products,
     switches,
 )
+from penstock.api.cart_routes import cart_routes
 from penstock.api.errors import failed
 from penstock.api.exchange import MAX_BODY_BYTES, Reply
 from penstock.api.served import Served
@@ -47,6 +48,7 @@ def make_routes(served: Callable[[], Served]) -> Litestar:
             *_of_products(served),
             *_of_entities(served),
             *_of_desk(served),
+            *cart_routes(served, _done),
             *_of_health(served),
         ],
         exception_handlers={Exception: _failed},

@@ -27,6 +27,8 @@ INVARIANTS = {
     "events": "An order's events are numbered from 1 to its last without gap or duplicate.",
     "passes": "Everything was written by a pass, and passes are numbered without a gap.",
     "references": "Lines, reservations, fulfilments and refs belong to something that exists.",
+    "limits": "What counts under limits is live lines and held carts, and no more than is allowed.",
+    "carts": "Holds belong to a cart that is held, or whose time has just passed.",
     "capacity": "Capacity used is the number of live fulfilments counted on it.",
     "controls": "What a cap or ring-fence has counted is what live reservations keep of it.",
 }

@@ -13,6 +13,7 @@ import uvloop
 
 from penstock.bench.available import AVAILABILITY_BUDGETS, bench_availability
 from penstock.bench.engine import ENGINE_BUDGETS, bench_engine
+from penstock.bench.holds import HOLD_BUDGETS, bench_hold
 from penstock.bench.hot_sku import HOT_BUDGETS, bench_hot_sku
 from penstock.bench.imports import IMPORT_BUDGETS, bench_import, bench_limit
 from penstock.bench.machine import look_at_machine
@@ -73,6 +74,11 @@ NAMES: dict[str, Benchmark] = {
         "What a cart of 5 lines would get, from 1,000 locations, over HTTP.",
         bench_promise,
         PROMISE_BUDGETS,
+    ),
+    "hold": Benchmark(
+        "Carts over HTTP: baskets of 2 lines held by 64 clients, into orders, a drop, and expiry.",
+        bench_hold,
+        HOLD_BUDGETS,
     ),
     "sourcing": Benchmark(
         "Choosing locations alone: 5 lines, 1,000 locations.", bench_sourcing, SOURCING_BUDGETS

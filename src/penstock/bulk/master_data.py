@@ -22,6 +22,7 @@ from penstock.catalogue.model import CategoryInput, ProductInput
 from penstock.customers.commands import upsert_customers
 from penstock.customers.model import CustomerInput
 from penstock.errors import Refusal
+from penstock.inventory.limit_rules import LimitInput, set_limits
 from penstock.inventory.sources import PoolInput, SourceInput, upsert_pools, upsert_sources
 from penstock.network.carriers import (
     HandlingInput,
@@ -167,6 +168,7 @@ KINDS: dict[str, Kind[Any]] = {
         Shape(HandlingInput, {}, ("location", "taken_at", "ready_at")), record_handling
     ),
     "controls": Kind(Shape(ControlInput, {}, ()), _put_controls),
+    "limits": Kind(Shape(LimitInput, {}, ("ref",)), set_limits),
     "profiles": Kind(
         Shape(
             ProfileInput,

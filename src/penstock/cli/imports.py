@@ -44,6 +44,7 @@ class Kind(StrEnum):
     LANES = "lanes"
     TRANSIT = "transit"
     HANDLING = "handling"
+    LIMITS = "limits"
     STOCK = "stock"
     ORDERS = "orders"
 

@@ -13,6 +13,7 @@ import typer
 from penstock.cli import (
     account,
     calendar,
+    cart,
     control,
     database,
     entity,
@@ -74,6 +75,8 @@ app.command(rich_help_panel=RUN)(worker)
 app.command("import", rich_help_panel=DATA)(import_file)
 app.command("promise", rich_help_panel=DATA)(show_promise)
 app.add_typer(order.commands, name="order", rich_help_panel=DATA)
+app.add_typer(cart.commands, name="cart", rich_help_panel=DATA)
+app.add_typer(cart.limits, name="limit", rich_help_panel=DATA)
 app.add_typer(entity.action, name="action", rich_help_panel=DATA)
 app.add_typer(entity.event, name="event", rich_help_panel=DATA)
 app.add_typer(entity.entity, name="entity", rich_help_panel=DATA)

@@ -61,7 +61,7 @@ def keys_of(asks: Sequence[Ask], ledger: Ledger, terms: Terms, wide: set[int]) -
         [
             (r.position_id, r.qty, r.counted_by)
             for ask in asks
-            for r in (*ask.release, *ask.ship)
+            for r in (*ask.release, *ask.ship, *(ask.demand.held if ask.demand else ()))
             if r.counted_by
         ],
     )

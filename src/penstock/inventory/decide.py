@@ -1,11 +1,11 @@
 """Deciding: one helper locks a pass's positions, admits every ask in memory, and writes once.
 
 The only place where stock is given, taken back or shipped. Order (DESIGN section 5): positions by
-id, then counted capacities by key, then what caps and ring-fences count (`counting.py`). A proposal
-may be late, so a loser, or one proposed short, is planned again with every position of its products
-that has anything left, locked: at most `MAX_ROUNDS` rounds from a savepoint, the last of them wide
-for everyone. So nothing is oversold, and nobody is answered short while a unit is left. Gives back
-before it takes.
+id, then counted capacities by key, then what caps and ring-fences count (`counting.py`), then
+limits (`limits.py`). A proposal may be late, so a loser, or one proposed short, is planned again
+with every position of its products that has anything left, locked: at most `MAX_ROUNDS` rounds from
+a savepoint, the last of them wide for everyone. So nothing is oversold, and nobody is answered
+short while a unit is left. Gives back before it takes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,21 @@ from datetime import date, datetime
 from functools import partial
 
 import msgspec
-import numpy as np
 
 from penstock.db import Tx
 from penstock.errors import invariant
 from penstock.ids import new_id
 from penstock.inventory import counting, store
+from penstock.inventory.held import (
+    hand_over,
+    held_at,
+    held_of,
+    taken_at,
+    without_ended,
+    write_over,
+)
 from penstock.inventory.ledger import Ledger
+from penstock.inventory.limits import Book, lock_limits, write_limits
 from penstock.inventory.model import (
     Answer,
     Ask,
@@ -31,7 +39,7 @@ from penstock.inventory.model import (
     Terms,
 )
 from penstock.passes import Pass
-from penstock.sourcing.model import Plan
+from penstock.sourcing.model import Demand, Plan
 
 MAX_ROUNDS = 3
 _BEGIN = b"SAVEPOINT decide"
@@ -39,12 +47,18 @@ _BACK = b"ROLLBACK TO SAVEPOINT decide"
 
 
 class _Round(msgspec.Struct):
-    """One attempt: the ledger, what is wide in it, answers by ask, and who has to try wider."""
+    """One attempt: the ledger, what is wide in it, answers by ask, and who has to try wider.
+
+    `asks` are those of the pass, without what they held and has ended.
+    """
 
     ledger: Ledger
     wide: set[int]
     answers: list[Answer]
     losers: list[int]
+    asks: Sequence[Ask]
+    now: datetime
+    book: Book | None = None
 
 
 async def decide(tx: Pass, asks: Sequence[Ask], terms: Terms) -> list[Answer]:
@@ -80,17 +94,20 @@ async def _attempt(
 ) -> _Round:
     ids = [r.position_id for ask in asks for r in (*ask.release, *ask.ship)]
     ids += [take[0] for ask in asks for take in _takes(ask.plan)]
+    ids += [one.position_id for one in held_of(asks)]
     if wide:  # the round before gives up its locks, and what it has ended counts again
         ids += await store.positions_with_anything_left(tx, store.id_array(wide), first)
         first = b""
     ledger = Ledger(await store.lock_positions(tx, store.id_array(ids), first))
     expired = await _end_expired_holds(tx, ledger) if wide else []
+    asks = await without_ended(tx, asks)
     ledger.capacity_used = await store.lock_capacity(tx, _capacity_keys(asks, ledger, terms, wide))
     keys = counting.keys_of(asks, ledger, terms, wide)
     ledger.uses = await store.lock_uses(tx, keys | counting.keys_back(ledger, expired))
     counting.give_back(ledger, expired)
+    book = await lock_limits(tx, asks)
     answers = await _give_back(tx, asks, ledger)
-    attempt = _Round(ledger, wide, answers, [])
+    attempt = _Round(ledger, wide, answers, [], asks, tx.now, book)
     _admit_all(attempt, asks, terms)
     return attempt
 
@@ -180,27 +197,54 @@ def _plan_again(attempt: _Round, asks: Sequence[Ask], pending: list[int], terms:
 
 
 def _admit(attempt: _Round, place: int, ask: Ask, terms: Terms) -> bool:
-    """Take a whole plan or nothing: stock first, then capacity."""
+    """Take a whole plan or nothing: stock first, then capacity. What is over a limit is refused."""
     plan, demand, ledger = ask.plan, ask.demand, attempt.ledger
     invariant(plan is not None and demand is not None, "an ask without a plan was to be admitted")
     if plan is None or demand is None:
         return False
-    wanted: dict[int, int] = {}
-    for position_id, qty in _takes(plan):
-        wanted[position_id] = wanted.get(position_id, 0) + qty
-    for position_id, qty in wanted.items():
-        position = ledger.positions.get(position_id)
-        if position is None:
-            return False
-        if counting.free(position, demand.channel_id, terms) < qty:
-            return False
-    if terms.counting is not None and not counting.fits(ledger, demand, wanted, terms):
+    if _is_refused(attempt, attempt.answers[place], ask, terms):
+        return True
+    if not _is_there(ledger, plan, demand, terms):
         return False
     days = _capacity_days(ledger, plan, demand.service, terms)
     if days is None:
         return False
     _take(attempt, place, (ask, days), terms)
     return True
+
+
+def _is_there(ledger: Ledger, plan: Plan, demand: Demand, terms: Terms) -> bool:
+    """Tell whether positions, caps and ring-fences leave a plan what it takes; held units do."""
+    wanted: dict[int, int] = {}
+    for position_id, qty in _takes(plan):
+        wanted[position_id] = wanted.get(position_id, 0) + qty
+    for position_id, qty in held_at(demand).items():
+        if position_id in wanted:
+            wanted[position_id] -= min(qty, wanted[position_id])
+    for position_id, qty in wanted.items():
+        position = ledger.positions.get(position_id)
+        if position is None:
+            return False
+        if qty and counting.free(position, demand.channel_id, terms) < qty:
+            return False
+    return terms.counting is None or counting.fits(ledger, demand, wanted, terms)
+
+
+def _is_refused(attempt: _Round, answer: Answer, ask: Ask, terms: Terms) -> bool:
+    """Answer what gets nothing whatever is tried: over a limit, or short where all is wanted."""
+    if attempt.book is not None:
+        answer.refusal = attempt.book.refusal(ask, attempt.now)
+    if answer.refusal is None and ask.all_or_nothing and ask.plan and ask.plan.unsourced:
+        answer.lacking = _lacking(attempt, ask, terms) or ask.plan.unsourced
+    return answer.refusal is not None or bool(answer.lacking)
+
+
+def _lacking(attempt: _Round, ask: Ask, terms: Terms) -> Sequence[tuple[str, int]]:
+    """Return what would be lacking if as much were taken as there is."""
+    if ask.demand is None:
+        return ()
+    loose = msgspec.structs.replace(ask.demand, ship_complete=False)
+    return terms.replan([loose], attempt.ledger)[0].unsourced
 
 
 def _capacity_days(
@@ -233,7 +277,7 @@ def _take(attempt: _Round, place: int, taken: tuple[Ask, list[date | None]], ter
     for shipment, day in zip(plan.shipments, days, strict=True):
         fulfilment_id = new_id()
         fulfilment_ids.append(fulfilment_id)
-        if day is not None:
+        if day is not None and not is_hold:
             ledger.take_capacity((shipment.location_id, demand.service, day), 1)
         for part in shipment.parts:
             for position_id, qty in part.takes:
@@ -242,11 +286,15 @@ def _take(attempt: _Round, place: int, taken: tuple[Ask, list[date | None]], ter
                 if terms.counting is not None:
                     one.counted_by = counting.count(ledger, demand, one, terms)
                 reservations.append(one)
+    if demand.held:
+        hand_over(ledger, ask, taken_at(reservations), cause)
+    if attempt.book is not None:
+        attempt.book.count(ask, reservations, attempt.now)
     answer = attempt.answers[place]
     answer.plan = plan
     answer.reservations = reservations
     answer.fulfilment_ids = fulfilment_ids
-    answer.capacity_days = days
+    answer.capacity_days = [None] * len(days) if is_hold else days
 
 
 def _reservation(
@@ -272,30 +320,50 @@ async def _write(tx: Pass, attempt: _Round) -> None:
     entries = await store.write_ledger(tx, attempt.ledger)
     if entries is not None:
         tx.entries.append(entries)
-    await store.insert_reservations(tx, [r for a in attempt.answers for r in a.reservations])
+    await store.insert_reservations(tx, await _without_rows(tx, attempt))
+    await write_limits(tx, attempt.book)
+
+
+async def _without_rows(tx: Pass, attempt: _Round) -> list[Reservation]:
+    """Return the new reservations that need a row: others get that of what was held."""
+    pairs = list(zip(attempt.asks, attempt.answers, strict=True))
+    over = [
+        (ask, answer.reservations)
+        for ask, answer in pairs
+        if ask.demand is not None and ask.demand.held and answer.plan is not None
+    ]
+    if not over:
+        return [r for _, answer in pairs for r in answer.reservations]
+    roots = {id(reservations) for _, reservations in over}
+    rest = [r for _, a in pairs if id(a.reservations) not in roots for r in a.reservations]
+    return rest + await write_over(tx, over)
 
 
 def holds_have_expired(now: datetime) -> Callable[[Tx], Awaitable[bool]]:
     """Return a plain read that tells whether any hold has expired: no pass for nothing."""
 
     async def read(tx: Tx) -> bool:
-        return bool(await tx.fetch(store.SQL.expired_hold_positions, (now, 1)))
+        return bool(await tx.fetch(store.SQL.expired_holds, (now, 1)))
 
     return read
 
 
 async def expire_holds(tx: Pass, limit: int) -> int:
-    """End up to `limit` expired holds, oldest first; returns how many positions were looked at.
+    """End up to `limit` expired holds, oldest first; returns how many it found.
 
     Nobody's root is locked: a hold that expires is ended under its position's lock alone.
     """
-    rows = await tx.fetch(store.SQL.expired_hold_positions, (tx.now, limit))
-    ids = store.id_array(row[0] for row in rows)
-    if len(ids) == 0:
+    rows = await tx.fetch(store.SQL.expired_holds, (tx.now, limit))
+    if not rows:
         return 0
-    ledger = Ledger(await store.lock_positions(tx, ids))
-    await counting.give_back_alone(tx, ledger, await _end_expired_holds(tx, ledger))
+    ledger = Ledger(await store.lock_positions(tx, store.id_array(row[1] for row in rows)))
+    back: list[counting.Back] = []
+    for position_id, qty, root_id, counted_by in await store.end_holds(tx, [r[0] for r in rows]):
+        ledger.move(position_id, 0, -qty, (Cause.EXPIRY, root_id))
+        if counted_by:
+            back.append((position_id, qty, counted_by))
+    await counting.give_back_alone(tx, ledger, back)
     entries = await store.write_ledger(tx, ledger)
     if entries is not None:
         tx.entries.append(entries)
-    return len(np.unique(ids))
+    return len(rows)

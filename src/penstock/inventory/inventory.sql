@@ -48,9 +48,14 @@ WHERE r.id = u.id AND r.qty > u.qty RETURNING r.id
 DELETE FROM reservation WHERE position_id = ANY(%s) AND expires_at <= %s
 RETURNING position_id, qty, root_id, counted_by
 
--- name: expired_hold_positions
--- Positions with expired holds, oldest first, for the background. Index: reservation_expiry.
-SELECT position_id FROM reservation WHERE expires_at <= %s ORDER BY expires_at LIMIT %s
+-- name: expired_holds
+-- Expired holds and their positions, oldest first, for the background. Index: reservation_expiry.
+SELECT id, position_id FROM reservation WHERE expires_at <= %s ORDER BY expires_at LIMIT %s
+
+-- name: end_holds
+-- Ends those of the holds on locked positions that have expired. Index: reservation_pkey.
+DELETE FROM reservation WHERE id = ANY(%s::uuid[]) AND expires_at <= %s
+RETURNING position_id, qty, root_id, counted_by
 
 -- name: lock_capacity
 -- Makes and locks counted capacity rows in key order. Index: capacity_pkey.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from penstock.errors import Refusal
 from penstock.ids import new_id
 from penstock.sourcing.model import Demand, Plan
 
@@ -59,13 +60,39 @@ class Reservation(msgspec.Struct, gc=False):
     counted_by: Sequence[int] = ()  # controls that count it; negative: at its location
 
 
+class LimitClaim(msgspec.Struct, frozen=True, gc=False):
+    """A line of an ask that counts for somebody under a limit of `most` units since an instant."""
+
+    limit_id: int
+    identity: str
+    demand_id: str
+    qty: int
+    most: int
+    limit: str
+    sku: str
+    since: datetime | None = None
+
+
+class QuotaClaim(msgspec.Struct, frozen=True, gc=False):
+    """Units more of a product to be held in carts, of which these may hold `percent` together."""
+
+    limit_id: int
+    product_id: int
+    qty: int
+    percent: int
+    limit: str
+    sku: str
+
+
 class Ask(msgspec.Struct, gc=False):
     """What one root asks of stock in a pass: give back, ship, and allocate, decided together.
 
-    A reservation in `release` or `ship` with less than its `qty` is shrunk by that.
+    A reservation in `release` or `ship` with less than its `qty` is shrunk by that. Carts in
+    `counts_for` count no more under `limits` once the ask is admitted: it takes their place.
 
     `plan` proposes where the demand is met; it may be late. Without `may_replan` it is taken as
-    it stands or not at all. `release_cause` says why reservations are given back.
+    it stands or not at all. With `all_or_nothing` a short plan takes nothing, and what the demand
+    held stays. `release_cause` says why reservations are given back.
     """
 
     root_id: str
@@ -80,16 +107,23 @@ class Ask(msgspec.Struct, gc=False):
     promised_at: datetime | None = None
     expires_at: datetime | None = None
     capacity_back: Sequence[tuple[int, str, date]] = ()
+    limits: Sequence[LimitClaim] = ()
+    quotas: Sequence[QuotaClaim] = ()
+    counts_for: Sequence[str] = ()
+    all_or_nothing: bool = False
 
 
 class Answer(msgspec.Struct, gc=False):
     """What stock answered: the admitted plan, the reservations made, those really given back.
 
     `fulfilment_ids` has one id per shipment of the plan; `capacity_days` the working day on which
-    each shipment was counted, None where the location counts none.
+    each shipment was counted, None where the location counts none. With a `refusal` (a limit was
+    reached) nothing was taken, nor where all was wanted and some is `lacking`, by line.
     """
 
     plan: Plan | None = None
+    refusal: Refusal | None = None
+    lacking: Sequence[tuple[str, int]] = ()
     reservations: Sequence[Reservation] = ()
     fulfilment_ids: Sequence[str] = ()
     capacity_days: Sequence[date | None] = ()

@@ -255,6 +255,12 @@ def _ints(array: Iterable[int] | None) -> tuple[int, ...]:
     return () if array is None else tuple(map(int, array))
 
 
+async def end_holds(tx: Pass, ids: Sequence[str]) -> list[tuple[int, int, str, Sequence[int]]]:
+    """End those holds that have expired, on locked positions; returns as `end_expired_holds`."""
+    rows = await tx.fetch(SQL.end_holds, (uuid_array(ids), tx.now))
+    return [(row[0], row[1], row[2], _ints(row[3])) for row in rows]
+
+
 async def reservations_of_short_positions(
     tx: Tx, position_ids: NDArray[np.int32]
 ) -> list[Reservation]:

@@ -93,6 +93,8 @@ class HoldInput(Input):
 class OrderInput(Input):
     """An order. With one choice, its fields may stand in the order itself (the shorthand).
 
+    `cart` is the ref of a cart in the same channel, whose held stock it takes over.
+
     Where a count finds less than is reserved, the lowest `priority` loses its stock first.
     """
 
@@ -113,6 +115,7 @@ class OrderInput(Input):
     priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = DEFAULT_PRIORITY
     holds: list[HoldInput] = []
     attributes: dict[str, Any] = {}
+    cart: Ref | None = None
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

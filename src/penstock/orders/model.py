@@ -137,7 +137,10 @@ class Hold(msgspec.Struct, gc=False):
 
 
 class Order(msgspec.Struct):
-    """An order with all of its tree; `fulfilments` and `reservations` of other rooms kept along."""
+    """An order with all of its tree; `fulfilments` and `reservations` of other rooms kept along.
+
+    `cart` is what became of the cart it named, while the order is being decided.
+    """
 
     id: str
     channel_id: int
@@ -163,6 +166,7 @@ class Order(msgspec.Struct):
     channel: dict[str, Any] = {}
     asks_hold: bool = False
     line_views: list[dict[str, Any]] = []
+    cart: dict[str, str] | None = None
     parent_kind: str | None = None
     parent_id: str | None = None
 

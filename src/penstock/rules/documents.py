@@ -45,7 +45,9 @@ def order_document(order: Order, knowledge: Knowledge) -> dict[str, Any]:
     lines = every_line(order.lines())
     line_refs = {line.id: line.ref for line in lines}
     component_skus = {line.id: line.sku for line in lines if line.per_kit}
+    cart = {} if order.cart is None else {"cart": order.cart}
     return {
+        **cart,
         "id": order.id,
         "channel": knowledge.channels.refs[order.channel_id],
         "ref": order.ref,

@@ -25,7 +25,9 @@ from penstock.engine.unhandled import write_unhandled
 from penstock.errors import Refusal, invariant
 from penstock.events.stream import append_changes
 from penstock.inventory.decide import decide
+from penstock.inventory.model import Answer
 from penstock.passes import Pass
+from penstock.rules.carts import Holding, asks_of, meet_carts, take_answers
 from penstock.rules.roots import write_roots
 
 _encode = msgspec.json.Encoder().encode
@@ -46,20 +48,33 @@ class RefusedInPassError(Exception):
         super().__init__(f"{len(self.refusals)} refused, {len(self.known)} handled")
 
 
-async def run_and_write(tx: Pass, contexts: Sequence[Context]) -> None:
+async def run_and_write(
+    tx: Pass, contexts: Sequence[Context], holding: Holding | None = None
+) -> None:
     """Run the contexts' events and write everything; raises `RefusedInPassError` for refusals.
 
-    Events in a context's `deferred` were not run and are the caller's to keep.
+    Events in a context's `deferred` were not run and are the caller's to keep. What carts ask
+    (`holding`) is decided together with what orders ask.
     """
     terms = tx.knowledge.terms(tx.now)
+    holding = await meet_carts(tx, contexts, holding)
+    answers: list[Answer] = []
 
     async def decide_asks(asks: list[Any]) -> list[Any]:
-        return await decide(tx, asks, terms)
+        if holding is None:
+            return await decide(tx, asks, terms)
+        every = await decide(tx, [*asks, *asks_of(holding)], terms)
+        answers.extend(every[len(asks) :])
+        return every[: len(asks)]
 
     await run_events(tx, contexts, decide_asks)
+    if holding is not None and not holding.is_decided and holding.pending:
+        await decide_asks([])
     refused = [context for context in contexts if context.refusal is not None]
     if refused:
         raise _refused(refused)
+    if holding is not None:
+        await take_answers(tx, holding, answers)
     await write_contexts(tx, contexts)
 
 

@@ -42,6 +42,7 @@ from penstock.engine.workflows import Workflows, load_workflows
 from penstock.errors import Refusal
 from penstock.events.stream import append_changes
 from penstock.inventory.ledger import Ledger
+from penstock.inventory.limit_rules import Limits, load_limits
 from penstock.inventory.model import Terms, UseKey
 from penstock.inventory.store import CapacityKey, read_capacity
 from penstock.network.directory import Directory, load_directory
@@ -49,6 +50,7 @@ from penstock.network.profiles import load_profiles
 from penstock.orders.intake import OrderInput
 from penstock.passes import Pass, run_pass
 from penstock.rules.dates import Dates, load_dates
+from penstock.rules.keeping import Keeping, Places, Source, plan_keeping
 from penstock.rules.subjects import tell_crossings
 from penstock.sourcing.kits import ShelfStock, source_kits
 from penstock.sourcing.model import UNLIMITED, Candidates, Demand, Locations, Plan, Profile
@@ -68,6 +70,7 @@ class Knowledge:
     controls: Controls
     profiles: Mapping[int | None, Profile]
     workflows: Workflows
+    limits: Limits
 
     def __init__(self, database: Database, schema: str, clock: Clock) -> None:
         self.database = database
@@ -118,18 +121,23 @@ class Knowledge:
             await self._refresh_controls(tx)
         if stale & {"sourcing", "channel"}:
             self.profiles = await load_profiles(tx)
-        if "workflow" in stale:
-            self.vocabulary = load_vocabulary()  # a package may be new
-            self.workflows = await load_workflows(tx, self.vocabulary)
+        if stale & {"limit", "channel", "catalogue"}:
+            self.limits = await load_limits(tx)
+        await self._refresh_words(tx, stale)
         if stale & {"carrier", "network"}:
             self.dates = await load_dates(tx, self.directory.refs)
         if "attribute" in stale:
             self.attribute_types = await load_attribute_types(tx)
+        self.revisions = dict(revisions)
+
+    async def _refresh_words(self, tx: Tx, stale: set[str]) -> None:
+        if "workflow" in stale:
+            self.vocabulary = load_vocabulary()  # a package may be new
+            self.workflows = await load_workflows(tx, self.vocabulary)
         if stale & {"channel", "workflow"}:
             self.settings = await load_settings(tx)
             self._channel_views = {}
             self._workflows_of = {}
-        self.revisions = dict(revisions)
 
     async def _refresh_products(self, tx: Tx) -> None:
         held = self.revisions.get("catalogue")
@@ -285,15 +293,18 @@ class Knowledge:
         self,
         demands: Sequence[Demand],
         now: datetime,
-        positions: Index | LockedRows,
+        positions: Source,
         used: Used,
     ) -> list[Plan]:
+        if not isinstance(positions, Places) and any(demand.held for demand in demands):
+            how = Keeping(lambda some, rows: self._plan(some, now, rows, used), positions)
+            return plan_keeping(demands, how)
         plans: dict[int, Plan] = {}
         by_profile: dict[int, list[int]] = {}
         profiles: dict[int, Profile] = {}
         for place, demand in enumerate(demands):
             profile = self.profile(demand.channel_id)
-            if demand.kits:
+            if demand.kits and not isinstance(positions, Places):
                 plans[place] = self._plan_kits(demand, now, positions, used)
                 continue
             profiles[id(profile)] = profile
@@ -323,12 +334,11 @@ class Knowledge:
         self,
         demands: Sequence[Demand],
         now: datetime,
-        positions: Index | LockedRows,
+        positions: Source,
         used: Used,
     ) -> Candidates:
         directory = self.directory
         keys = {(demand.channel_id, demand.service) for demand in demands}
-        wanted = wanted_by(demands)
         locations = Locations(
             directory.location_ids,
             directory.unit_xyz,
@@ -336,19 +346,24 @@ class Knowledge:
             directory.handling_min,
         )
         moment = self.controls.at(now)
-        stock = stock_of(positions, wanted, StockTerms(self.controls, moment), directory.row_of)
-        view = View(
-            moment,
-            used[1],
-            directory,
-            lambda one: directory.serving(one.channel_id, one.service, now),
-        )
+        if isinstance(positions, Places):
+            stock = positions.stock(demands, directory.row_of)
+        else:
+            terms, wanted = StockTerms(self.controls, moment), wanted_by(demands)
+            view = View(
+                moment,
+                used[1],
+                directory,
+                lambda one: directory.serving(one.channel_id, one.service, now),
+            )
+            stock = stock_of(positions, wanted, terms, directory.row_of)
+            stock = heed_limits(stock, demands, view)
         return Candidates(
             locations=locations,
             serving={key: directory.serving(*key, now) for key in keys},
             removed_by={key: directory.removed_by(*key, now) for key in keys},
             capacity_left=self._capacity_left({key[1] for key in keys}, now, used[0]),
-            stock=heed_limits(stock, demands, view),
+            stock=stock,
         )
 
     def _capacity_left(

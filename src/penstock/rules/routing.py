@@ -14,11 +14,15 @@ import msgspec
 
 from penstock.engine.context import Context
 from penstock.engine.rule import Rule
+from penstock.errors import Refusal
 from penstock.fulfilment.model import Fulfilment, FulfilmentLine
+from penstock.inventory.held import Hold
 from penstock.inventory.model import Answer, Ask, Cause, Reservation
+from penstock.orders.carts import Cart
 from penstock.orders.model import Choice, Line, Order, count_kits, stock_lines
 from penstock.passes import Pass
 from penstock.rules.kits import Ints, kits_of, lines_with_kits
+from penstock.rules.limits import claims_of_order
 from penstock.sourcing.model import Demand, DemandLine, Plan, Shipment
 
 
@@ -50,9 +54,13 @@ class Source(Rule, frozen=True):
         demands: list[tuple[Context, Choice, Demand]] = []
         for context in contexts:
             context.memo["wanted"] = []
+            of_order: list[tuple[Choice, Demand]] = []
             for choice in context.root.choices:
                 of_choice = demands_of(context.root, choice, knowledge.products.weight_g)
-                demands += [(context, choice, demand) for demand in of_choice]
+                of_order += [(choice, demand) for demand in of_choice]
+            if "cart" in context.memo:
+                of_order = _from_cart(context, of_order)
+            demands += [(context, choice, demand) for choice, demand in of_order]
         plans = knowledge.plan([demand for _, _, demand in demands], tx.now)
         for (context, choice, demand), plan in zip(demands, plans, strict=True):
             context.memo["wanted"].append(Wanted(choice, demand, plan))
@@ -104,6 +112,42 @@ def demands_of(order: Order, choice: Choice, weight_g: Ints) -> list[Demand]:
     ]
 
 
+def _from_cart(
+    context: Context, wanted: Sequence[tuple[Choice, Demand]]
+) -> list[tuple[Choice, Demand]]:
+    """Give the demands what the order's cart holds; what none of them wants is given back."""
+    cart: Cart = context.memo.pop("cart")
+    context.memo["cart_used"] = cart
+    context.root.cart = {"ref": cart.ref, "status": "ordered"}
+    payload = {"cart": cart.ref, "cart_id": cart.id}
+    context.record("order.cart_taken", "order", context.root.id, payload)
+    left: list[Hold] = list(cart.holds)
+    result: list[tuple[Choice, Demand]] = []
+    for choice, demand in wanted:
+        mine = [] if demand.kits else _held_for(demand, left)
+        left = [hold for hold in left if hold not in mine]
+        held = tuple(hold.taken_over() for hold in mine)
+        result.append((choice, msgspec.structs.replace(demand, held=held)))
+    if left:
+        back = GivenBack(reservations=[hold.given_back() for hold in left], capacity=[])
+        context.memo["given_back"] = back
+    return result
+
+
+def _held_for(demand: Demand, holds: Sequence[Hold]) -> list[Hold]:
+    """Return the holds that a demand can use: of its products, at its place if it has one."""
+    wanted: dict[int, int] = {}
+    for line in demand.lines:
+        wanted[line.product_id] = wanted.get(line.product_id, 0) + line.qty
+    mine: list[Hold] = []
+    for hold in holds:
+        is_there = demand.pinned_location_id in {None, hold.location_id}
+        if is_there and wanted.get(hold.product_id, 0) > 0:
+            wanted[hold.product_id] -= hold.qty
+            mine.append(hold)
+    return mine
+
+
 class Allocate(Rule, frozen=True):
     """Ask stock for what was sourced, giving back first what was withdrawn."""
 
@@ -129,10 +173,14 @@ class Allocate(Rule, frozen=True):
             for wanted in context.memo.get("wanted", ()):
                 asks.append(_ask(context.root, wanted))
                 places.append((context, wanted))
+                if tx.knowledge.limits:
+                    _claim(tx, context, wanted, asks[-1])
         answers = await tx.ask(asks)
         for (context, wanted), answer in zip(places, answers, strict=True):
             if wanted is not None:
                 wanted.answer = answer
+                if answer.refusal is not None:
+                    context.fail(answer.refusal)
                 _count(context.root, wanted.choice, answer)
 
 
@@ -144,6 +192,17 @@ def _ask(order: Order, wanted: Wanted) -> Ask:
         priority=order.priority,
         promised_at=wanted.choice.promised_at,
     )
+
+
+def _claim(tx: Pass, context: Context, wanted: Wanted, ask: Ask) -> None:
+    """Add what the order claims of limits, in place of its cart; fails with `identity_needed`."""
+    cart: Cart | None = context.memo.get("cart_used")
+    identity = None if cart is None else cart.identity
+    ask.counts_for = [] if cart is None else [cart.id]
+    try:
+        ask.limits = claims_of_order(tx.knowledge, context.root, wanted.demand, identity, tx.now)
+    except Refusal as refusal:
+        context.fail(refusal)
 
 
 def _count(order: Order, choice: Choice, answer: Answer) -> None:

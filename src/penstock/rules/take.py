@@ -26,6 +26,7 @@ from penstock.orders.intake import OrderInput, checked_hash
 from penstock.orders.model import Order
 from penstock.orders.store import write_orders
 from penstock.passes import Pass
+from penstock.rules.carts import CartChange, CartWork, Holding, NewHold
 from penstock.rules.dead_letters import bury_refused
 from penstock.rules.documents import root_document
 from penstock.rules.execute import RefusedInPassError, run_and_write
@@ -70,7 +71,7 @@ class RootEvent(msgspec.Struct):
     id: str = msgspec.field(default_factory=new_id)
 
 
-Work = NewOrder | NewEntity | RootEvent
+Work = NewOrder | NewEntity | RootEvent | NewHold | CartChange
 Result = bytes | Refusal
 
 
@@ -140,7 +141,8 @@ async def take(knowledge: Knowledge, items: Sequence[Work]) -> list[Result]:
 
     Refusals: those of `orders.intake`, `unknown_channel`, `unknown_sku`, `unknown_location`,
     `unknown_customer`, `order_ref_taken`, `idempotency_key_reused`, `unknown_order`,
-    `not_allowed_in_status`, and what rules refuse.
+    `not_allowed_in_status`, what rules refuse; of carts `invalid_cart`, `unknown_cart`,
+    `cart_not_held`, `cart_ordered`, `out_of_stock`; `limit_reached`, `hold_quota_reached`.
     """
     results: dict[int, Result] = {}
     known: dict[RefusedAt, Refusal] = {}
@@ -174,10 +176,13 @@ async def _take(
     await _make_entities(tx, group)
     await _lock_roots(tx, group)
     now = list(group.contexts.values())
+    holding = Holding(_asked_of_carts(group))
     try:
-        await run_and_write(tx, now)
+        await run_and_write(tx, now, holding)
     except RefusedInPassError as refused:
         raise _by_place(group, refused) from None
+    group.results |= holding.results
+    group.later |= holding.later
     _refuse_unhandled(group)
     deferred = [event.id for context in now for event in context.deferred]
     group.later |= {group.event_places[one] for one in deferred if one in group.event_places}
@@ -185,6 +190,11 @@ async def _take(
     await _take_in_only(tx, group)
     await _answer(tx, group)
     return group.results
+
+
+def _asked_of_carts(group: _Group) -> dict[int, CartWork]:
+    items = ((place, group.items[place]) for place in _open_places(group))
+    return {place: item for place, item in items if isinstance(item, NewHold | CartChange)}
 
 
 def _by_place(group: _Group, refused: RefusedInPassError) -> _RefusedItemsError:
@@ -230,6 +240,10 @@ def _hash(item: Work) -> bytes:
         return item.body_hash
     if isinstance(item, NewEntity):
         body = _encode(item.asked)
+    elif isinstance(item, NewHold):
+        body = _encode(item.cart)
+    elif isinstance(item, CartChange):
+        body = _encode([item.channel, item.ref, item.verb, item.minutes])
     else:
         body = _encode([item.root_id, item.entity_id, item.name, item.payload])
     return hashlib.blake2b(body, digest_size=16).digest()
@@ -286,7 +300,9 @@ async def _claim_refs(tx: Pass, group: _Group) -> None:
 
 
 def _created(tx: Pass, group: _Group, order: Order, asked: OrderInput) -> Context:
-    payload = {"holds": [{"kind": h.kind, "reason": h.reason} for h in asked.holds]}
+    payload: dict[str, Any] = {"holds": [{"kind": h.kind, "reason": h.reason} for h in asked.holds]}
+    if asked.cart is not None:
+        payload["cart"] = asked.cart
     event = Event("order", order.id, "order", order.id, "order.created", payload)
     context = context_of(tx, order, [event], group.known)
     summary = {"ref": order.ref, "total_minor": order.total_minor, "lines": len(order.lines())}

@@ -15,6 +15,7 @@ from penstock.engine.context import Context
 from penstock.engine.rule import Outcomes, Rule
 from penstock.errors import Refusal
 from penstock.fulfilment.model import Fulfilment
+from penstock.inventory.limits import recount_lines
 from penstock.inventory.model import Ask, Cause, Reservation
 from penstock.orders.model import Line, Order, count_kits, stock_lines
 from penstock.passes import Pass
@@ -140,6 +141,9 @@ class Cancel(Rule, frozen=True):
                 Ask(context.root.id, release=back.reservations, capacity_back=back.capacity)
             )
         await tx.ask(asks)
+        if tx.knowledge.limits:
+            lines = [line for context in contexts for line in context.root.lines()]
+            await recount_lines(tx, [(n.id, n.qty - n.qty_cancelled) for n in lines])
 
 
 def _to_cancel(context: Context) -> list[tuple[Line, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from penstock.money import written
-from penstock.sourcing.model import Chosen, Explanation, Outscored, Unsourced
+from penstock.sourcing.model import Chosen, Explanation, HeldAt, Outscored, Unsourced
 
 _FOUND = "The cheapest plan found"
 _METHOD = {"exact": "The cheapest plan of all"}
@@ -35,6 +35,7 @@ def explain(
     `currency` is what the amounts are in; `skus` names products by id.
     """
     sentences = [_considered(explanation), _outcome(explanation, currency)]
+    sentences += [_held(one, location_ref) for one in explanation.held]
     for chosen in explanation.chosen:
         sentences.append(_sent(chosen, currency, location_ref))
         others = [o for o in explanation.outscored if o.instead_of == chosen.location_id]
@@ -57,6 +58,11 @@ def _outcome(explanation: Explanation, currency: str) -> str:
         return "Nothing can be sent."
     found = _METHOD.get(explanation.method, _FOUND)
     return f"{found} costs {written(explanation.cost_minor, currency)}."
+
+
+def _held(held: HeldAt, location_ref: Callable[[int], str]) -> str:
+    units = "1 unit was" if held.units == 1 else f"{held.units} units were"
+    return f"{units} held at {location_ref(held.location_id)} by the cart."
 
 
 def _sent(chosen: Chosen, currency: str, location_ref: Callable[[int], str]) -> str:

@@ -40,10 +40,25 @@ class KitParts(msgspec.Struct, frozen=True, gc=False):
     unit_weights_g: tuple[int, ...]
 
 
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """A reservation of a cart that a demand takes over: it is met from there first.
+
+    `counted_by` are the controls that count it, as in a reservation.
+    """
+
+    reservation_id: str
+    position_id: int
+    product_id: int
+    location_id: int
+    qty: int
+    counted_by: tuple[int, ...] = ()
+
+
 class Demand(msgspec.Struct, frozen=True, gc=False):
     """What a fulfilment choice wants, where it goes (degrees), and whose order it is part of.
 
-    `tier` is the customer's, `basket_minor` the order's total in `currency`.
+    `tier` is the customer's, `basket_minor` the order's total in `currency`. `held` is reserved for
+    it already; what of that it does not need is given back.
     """
 
     id: str
@@ -60,6 +75,7 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
     basket_minor: int = 0
     currency: str = ""
     kits: tuple[KitParts, ...] = ()
+    held: tuple[Held, ...] = ()
 
     def product_ids(self) -> set[int]:
         """Return the products whose stock it may take: of a kit those of its components."""
@@ -192,12 +208,19 @@ class Unsourced(msgspec.Struct, frozen=True, gc=False):
     why: str  # a phrase of `plan`, such as "too little stock"
 
 
-class Explanation(msgspec.Struct, frozen=True, gc=False):
+class HeldAt(msgspec.Struct, frozen=True, gc=False):
+    """Units that a cart held at a location, and that were taken from there."""
+
+    location_id: int
+    units: int
+
+
+class Explanation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Why a plan is as it is: what was considered, removed, chosen, outscored, and not sourced.
 
     `locations` is `considered` and everything in `removed` (why to how many); of those considered
     `without_stock` have nothing of what is wanted. The method is `exact`, `split` (exact for each
-    way tried to cut what no location holds whole) or `search`.
+    way tried to cut what no location holds whole) or `search`. `held` is what a cart had there.
     """
 
     method: str
@@ -209,6 +232,7 @@ class Explanation(msgspec.Struct, frozen=True, gc=False):
     chosen: list[Chosen]
     outscored: list[Outscored]
     unsourced: list[Unsourced]
+    held: list[HeldAt] = []
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
