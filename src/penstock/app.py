@@ -33,6 +33,7 @@ from penstock.events.partitions import make_partitions
 from penstock.events.sequencer import Sequencer
 from penstock.events.session import keep_connected, pause
 from penstock.inventory.decide import expire_holds, holds_have_expired
+from penstock.rules.crossings import Watcher
 from penstock.rules.grouping import Grouping
 from penstock.rules.knowledge import Knowledge
 from penstock.rules.work import run_due
@@ -181,18 +182,23 @@ async def _watch_capacity(knowledge: Knowledge, stop: asyncio.Event) -> None:
 
 
 async def run_worker(account: Account, stop: asyncio.Event) -> None:
-    """Run due events and jobs, end expired holds and make partitions until told to stop."""
+    """Run due events and jobs, tell crossings, end expired holds, make partitions, until `stop`."""
 
     async def session(connection: Connection) -> None:
         await _work(account, connection.info.backend_pid, stop)
 
-    jobs = asyncio.create_task(run_jobs(account.knowledge, stop))
-    jobs.add_done_callback(_stop_process_if_broken)
+    watcher = Watcher(account.knowledge, account.availability, account.follower)
+    tasks = [
+        asyncio.create_task(run_jobs(account.knowledge, stop)),
+        asyncio.create_task(watcher.run(account.conninfo, stop)),
+    ]
+    for task in tasks:
+        task.add_done_callback(_stop_process_if_broken)
     try:
         await keep_connected(account.conninfo, session, stop)
     finally:
         stop.set()
-        await asyncio.gather(jobs, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _make_partitions(tx: Tx) -> None:

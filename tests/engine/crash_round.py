@@ -41,7 +41,7 @@ ENTITIES = (
 STAND_INS = (
     ("location", "reopened", "location.switched_off"),
     ("location", "closed", "location.switched_off"),
-    ("position", "empty", "position.back_in_stock"),
+    ("position", "empty", "inventory.back_in_stock"),
     ("product", "changed", "product.created"),
     ("control", "put", "control.created"),
 )
@@ -174,7 +174,7 @@ def _told(one: Round) -> list[Work]:
         one.event("order", "m_expire/0", "fulfilment.readied"),
         one.event("return", "never_arrived", "return.approved"),
         one.event("location", "closed", "location.switched_off"),
-        one.event("position", "empty", "position.out_of_stock"),
+        one.event("position", "empty", "inventory.out_of_stock"),
     ]
 
 

@@ -25,6 +25,7 @@ from penstock.cli import (
     setting,
     stuck,
     switch,
+    threshold,
     trace,
     workflow,
 )
@@ -87,6 +88,7 @@ app.add_typer(pack.commands, name="pack", rich_help_panel=DATA)
 app.add_typer(setting.commands, name="setting", rich_help_panel=DATA)
 app.add_typer(location.location, name="location", rich_help_panel=DATA)
 app.add_typer(control.commands, name="control", rich_help_panel=DATA)
+app.add_typer(threshold.commands, name="threshold", rich_help_panel=DATA)
 app.add_typer(product.commands, name="product", rich_help_panel=DATA)
 app.add_typer(switch.network, name="network", rich_help_panel=DATA)
 app.add_typer(calendar.commands, name="calendar", rich_help_panel=DATA)
