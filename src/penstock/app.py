@@ -20,6 +20,7 @@ import structlog
 from penstock import embedded
 from penstock.access.accounts import schema_of
 from penstock.availability.atp import Availability
+from penstock.availability.feeds import Feeds
 from penstock.availability.follow import Follower
 from penstock.availability.index import Index
 from penstock.clock import Clock, SystemClock
@@ -66,6 +67,7 @@ class Account(msgspec.Struct):
     grouping: Grouping
     stop: asyncio.Event
     tasks: list[asyncio.Task[None]]
+    feeds: Feeds = msgspec.field(default_factory=Feeds)
 
     async def close(self) -> None:
         """Decide what was submitted, stop the tasks, close the pool."""

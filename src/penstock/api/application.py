@@ -17,6 +17,7 @@ import structlog
 
 from penstock.api.availability import get_availability, post_availability
 from penstock.api.bridge import reply_of
+from penstock.api.changes import get_changes
 from penstock.api.errors import failed, method_not_allowed, refused
 from penstock.api.exchange import Exchange, Reply, Request, Scope, read_request, send_reply
 from penstock.api.intake import post_orders
@@ -34,6 +35,7 @@ Handler: TypeAlias = Callable[[Served, Request], Awaitable[Reply]]
 HOT: Mapping[str, Mapping[str, Handler]] = {
     "/v1/orders": {"POST": post_orders, "GET": get_orders},
     "/v1/availability": {"GET": get_availability, "POST": post_availability},
+    "/v1/availability/changes": {"GET": get_changes},
     "/v1/stock": {"POST": post_stock},
     "/v1/promises": {"POST": post_promise},
     "/v1/baskets": {"POST": post_basket},

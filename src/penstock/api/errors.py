@@ -26,6 +26,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
     {
         "invalid_json": 400,
         "invalid_query": 400,
+        "invalid_cursor": 400,
         "invalid_idempotency_key": 400,
         "other_site": 403,
         "not_found": 404,
@@ -41,6 +42,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "not_cancellable": 409,
         "action_not_possible": 409,
         "fulfilment_not_open": 409,
+        "cursor_too_old": 410,
         "body_too_large": 413,
         "internal_error": 500,
         "overloaded": 503,
