@@ -75,7 +75,7 @@ class Asked(msgspec.Struct, frozen=True):
     levels: Levels | None = None
 
 
-class _Moved(NamedTuple):
+class Moved(NamedTuple):
     """Products that may have changed, ascending, and by how much their total did, if known."""
 
     products: Ints
@@ -91,7 +91,29 @@ def refuse_old(sentence: str) -> Refusal:
 async def changes_since(tx: Tx, sight: Sight, feed: Feed, asked: Asked, now: Point) -> Page:
     """Return a page of what changed from a cursor to `now`; refuses with `cursor_too_old`."""
     after = asked.after
-    point = after.point
+    found = await changed_products(tx, sight, feed, (asked.channel, after.point), now)
+    if found is None:
+        return Page(str(Cursor(now)), [], resync=True)
+    products, moved = found
+    waiting = products[products > after.product]
+    items = await _items(tx, sight, asked, waiting[: asked.limit])
+    if asked.levels is not None:
+        items = _with_crossings(items, moved, feed.catalogue, asked.levels)
+    until = after.until or now
+    if len(waiting) > asked.limit:
+        last = int(waiting[asked.limit - 1])
+        return Page(str(Cursor(after.point, until, last)), [one for _, one in items], more=True)
+    return Page(str(Cursor(until)), [one for _, one in items])
+
+
+async def changed_products(
+    tx: Tx, sight: Sight, feed: Feed, since: tuple[str, Point], now: Point
+) -> tuple[Ints, Moved] | None:
+    """Return the products of a channel that changed since a point, ascending, and what moved.
+
+    None: this process cannot tell. Refuses with `cursor_too_old`.
+    """
+    channel, point = since
     if point.number > now.number:
         raise refuse_old("The cursor is ahead of everything here.")
     first, others = point.number, _NONE
@@ -99,21 +121,13 @@ async def changes_since(tx: Tx, sight: Sight, feed: Feed, asked: Asked, now: Poi
     if point.epoch != now.epoch:
         told = feed.since(point)
         if told is None:
-            return Page(str(Cursor(now)), [], resync=True)
+            return None
         first, others = told
     moved = _moved(feed.catalogue, await read_movements(tx, first, now.number), is_exact=is_exact)
-    changed = await _switched(tx, sight, asked.channel, (point.catalogue, now.catalogue))
-    products = np.union1d(np.union1d(moved.products, others), changed)
-    products = np.union1d(products, sight.products.kits_with(products.tolist())).astype(np.intp)
-    waiting = products[products > after.product]
-    items = await _items(tx, sight, asked, waiting[: asked.limit])
-    if is_exact and asked.levels is not None and moved.by is not None:
-        items = _with_crossings(items, moved, feed.catalogue, asked.levels)
-    until = after.until or now
-    if len(waiting) > asked.limit:
-        last = int(waiting[asked.limit - 1])
-        return Page(str(Cursor(point, until, last)), [one for _, one in items], more=True)
-    return Page(str(Cursor(until)), [one for _, one in items])
+    switched = await _switched(tx, sight, channel, (point.catalogue, now.catalogue))
+    products = np.union1d(np.union1d(moved.products, others), switched)
+    kits = sight.products.kits_with(products.tolist())
+    return np.union1d(products, kits).astype(np.intp), moved
 
 
 async def read_movements(tx: Tx, first: int, last: int) -> list[Sequence[Ints]]:
@@ -137,16 +151,14 @@ async def read_movements(tx: Tx, first: int, last: int) -> list[Sequence[Ints]]:
         at = (page[-1][0], page[-1][1])
 
 
-def _moved(
-    catalogue: VirtualCatalogue, rows: Sequence[Sequence[Ints]], *, is_exact: bool
-) -> _Moved:
+def _moved(catalogue: VirtualCatalogue, rows: Sequence[Sequence[Ints]], *, is_exact: bool) -> Moved:
     """Return the products of journal rows; exact: those whose total differs from what it was."""
     if not rows:
-        return _Moved(_NONE, np.empty(0, dtype=np.int64) if is_exact else None)
+        return Moved(_NONE, np.empty(0, dtype=np.int64) if is_exact else None)
     columns = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
     ids, products, locations, pools, on_hand_by, reserved_by, on_hand, reserved, versions = columns
     if not is_exact:
-        return _Moved(np.unique(products), None)
+        return Moved(np.unique(products), None)
     order = np.lexsort((versions, ids))
     first = order[np.unique(ids[order], return_index=True)[1]]
     before = on_hand[first] - on_hand_by[first]
@@ -164,7 +176,7 @@ def _moved(
     unique, places = np.unique(change.product_ids, return_inverse=True)
     by = np.zeros(len(unique), dtype=np.int64)
     np.add.at(by, places, catalogue.terms.moved(change))
-    return _Moved(unique[by != 0], by[by != 0])
+    return Moved(unique[by != 0], by[by != 0])
 
 
 async def _switched(tx: Tx, sight: Sight, channel: str, revisions: tuple[int, int]) -> Ints:
@@ -200,7 +212,7 @@ async def _items(tx: Tx, sight: Sight, asked: Asked, products: Ints) -> list[tup
 
 def _with_crossings(
     items: Sequence[tuple[int, Changed]],
-    moved: _Moved,
+    moved: Moved,
     catalogue: VirtualCatalogue,
     levels: Levels,
 ) -> list[tuple[int, Changed]]:

@@ -33,6 +33,7 @@ from penstock.cli.audit import audit
 from penstock.cli.bench import bench
 from penstock.cli.demo import demo
 from penstock.cli.door import Door
+from penstock.cli.export import export
 from penstock.cli.imports import import_file
 from penstock.cli.promise import show_promise
 from penstock.cli.serve import api, serve, worker
@@ -73,6 +74,7 @@ app.command(rich_help_panel=START)(serve)
 app.command(rich_help_panel=RUN)(api)
 app.command(rich_help_panel=RUN)(worker)
 app.command("import", rich_help_panel=DATA)(import_file)
+app.command("export", rich_help_panel=DATA)(export)
 app.command("promise", rich_help_panel=DATA)(show_promise)
 app.add_typer(order.commands, name="order", rich_help_panel=DATA)
 app.add_typer(entity.action, name="action", rich_help_panel=DATA)
