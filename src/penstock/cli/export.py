@@ -32,7 +32,7 @@ class Kind(StrEnum):
     AVAILABILITY = "availability"
 
 
-class Service(StrEnum):
+class ServiceName(StrEnum):
     """Which service availability is for."""
 
     DELIVER = "deliver"
@@ -80,7 +80,7 @@ def export(
     kind: KindName,
     output: Output,
     channel: Channel = None,
-    service: Annotated[Service, typer.Option("--service", "-s")] = Service.DELIVER,
+    service: Annotated[ServiceName, typer.Option("--service", "-s")] = ServiceName.DELIVER,
     changed_since: ChangedSince = None,
     state: State = None,
     location: Locations = None,
