@@ -89,7 +89,7 @@ async def _write_whole(
     part = _begun(target)
     try:
         count = await _write(rows, part, form, told)
-        size = _finished(part, target)
+        size = await asyncio.to_thread(_finished, part, target)
     except BaseException:
         _dropped(part)
         raise

@@ -49,6 +49,7 @@ LONGEST_STEP_S = 0.25  # of an account where nothing happens
 TRY_LEAD_S = 0.5
 TOLD_PER_PASS = 2_000
 BLOCKS_PER_PASS = 512
+PASSES_PER_STEP = 50  # so that a worker that is to stop does
 # A session that hangs loses its lock; one that ends loses it at once.
 _OPTIONS = (
     "-c idle_session_timeout=30000 "
@@ -177,11 +178,13 @@ class Watcher:
         for part in watch.changed(self._knowledge.index, gathered):
             found.append(watch.look(self._knowledge, catalogue, part))
             await asyncio.sleep(0)  # readers first
-        told = 0
-        for moved, is_told in _in_passes(found):
+        told, watch.is_whole = 0, False
+        for passes, (moved, is_told) in enumerate(_in_passes(found)):
+            if passes == PASSES_PER_STEP:  # the rest is found again
+                watch.is_whole = True
+                break
             await self._write(watch, moved, number, is_told=is_told)
             told += len(moved.ids) if is_told else 0
-        watch.is_whole = False
         return told
 
     async def _write(self, watch: Watch, moved: Moved, number: int, *, is_told: bool) -> None:
