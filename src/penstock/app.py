@@ -20,6 +20,7 @@ import structlog
 from penstock import embedded
 from penstock.access.accounts import schema_of
 from penstock.availability.atp import Availability
+from penstock.availability.cursor import AsOf
 from penstock.availability.feeds import Feeds
 from penstock.availability.follow import Follower
 from penstock.availability.index import Index
@@ -43,6 +44,7 @@ IDLE_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.25
 CAPACITY_EVERY_S = 1.0
 LEARNT_EVERY_S = 60.0
+FEEDS_EVERY_S = 1.0
 EXPIRY_EVERY_S = 0.5
 PARTITIONS_EVERY_S = 3_600.0
 HOLDS_PER_PASS = 5_000
@@ -67,7 +69,7 @@ class Account(msgspec.Struct):
     grouping: Grouping
     stop: asyncio.Event
     tasks: list[asyncio.Task[None]]
-    feeds: Feeds = msgspec.field(default_factory=Feeds)
+    feeds: Feeds
 
     async def close(self) -> None:
         """Decide what was submitted, stop the tasks, close the pool."""
@@ -118,6 +120,9 @@ async def open_account(
     await knowledge.refresh_capacity()
     tasks.append(asyncio.create_task(availability[0].run(stop)))
     tasks.append(asyncio.create_task(_watch_capacity(knowledge, stop)))
+    feeds = Feeds()
+    seen = (availability[0], knowledge, follower)
+    tasks.append(asyncio.create_task(_watch_feeds(feeds, seen, stop)))
     for task in tasks:
         task.add_done_callback(_stop_process_if_broken)
     return Account(
@@ -131,6 +136,7 @@ async def open_account(
         grouping=Grouping(knowledge, group_max_orders),
         stop=stop,
         tasks=tasks,
+        feeds=feeds,
     )
 
 
@@ -181,6 +187,16 @@ async def _watch_capacity(knowledge: Knowledge, stop: asyncio.Event) -> None:
                 await knowledge.refresh_dates()
         except PenstockError as error:
             _log.warning("capacity not read", error=str(error))
+
+
+async def _watch_feeds(
+    feeds: Feeds, seen: tuple[Availability, Knowledge, Follower], stop: asyncio.Event
+) -> None:
+    """See, every second, what switches and controls moved, for those who follow changes."""
+    availability, knowledge, follower = seen
+    while not await pause(stop, FEEDS_EVERY_S):
+        as_of = AsOf(follower.version, follower.revisions, follower.history)
+        feeds.keep_up(availability, knowledge.channels, as_of)
 
 
 async def run_worker(account: Account, stop: asyncio.Event) -> None:

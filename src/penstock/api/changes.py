@@ -17,7 +17,7 @@ from penstock.api.exchange import Reply, Request
 from penstock.api.reading import does_not_fit
 from penstock.api.served import Served
 from penstock.availability.changes import MAX_ITEMS, Asked, Page, changes_since
-from penstock.availability.cursor import Cursor, Point, read_cursor
+from penstock.availability.cursor import AsOf, Cursor, Point, read_cursor
 from penstock.availability.feeds import Feed
 from penstock.availability.thresholds import Levels, load_thresholds
 from penstock.availability.views import Sight
@@ -95,7 +95,7 @@ async def _state(served: Served, query: Query) -> tuple[Feed, Point]:
     while not (catalogue := availability.catalogue(*key)).is_built:
         await availability.settle()
     follower = served.follower
-    as_of = (follower.version, follower.revisions)
+    as_of = AsOf(follower.version, follower.revisions, follower.history)
     feed = served.feeds.feed(query.service, catalogue, knowledge.channels, as_of)
     return feed, Point(follower.version, follower.revisions.get("catalogue", 0), feed.epoch)
 

@@ -2,7 +2,8 @@
 
 Pure. A cursor is a plain text that any process reads, before and after a restart. `number` is a
 pass, `catalogue` the revision of products, `epoch` says on what terms stock became availability
-(who serves, which controls hold): equal terms have equal epochs, in every process. While a long
+(who serves, which controls hold) and in which history of the server: equal terms have equal epochs,
+in every process. While a long
 list is told page by page the cursor has `until`, where the list ends, and `product`, the last told.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -58,12 +60,26 @@ def read_cursor(text: str) -> Cursor:
     return Cursor(point, Point(int(more[0]), int(more[1]), more[2]), int(more[3]))
 
 
-def epoch_of(
-    catalogue: VirtualCatalogue, channels: ChannelTree, revisions: Mapping[str, int]
-) -> str:
+class AsOf(NamedTuple):
+    """What a process knows, as of which pass and revisions; in which history passes count."""
+
+    number: int
+    revisions: Mapping[str, int]
+    history: str
+
+
+def stock_point(as_of: AsOf) -> Point:
+    """Return the point that stock is at: it has no terms, but a history."""
+    epoch = blake2b(f"stock {as_of.history}".encode(), digest_size=6).hexdigest()
+    return Point(as_of.number, as_of.revisions.get("catalogue", 0), epoch)
+
+
+def epoch_of(catalogue: VirtualCatalogue, channels: ChannelTree, as_of: AsOf) -> str:
     """Return the epoch of a virtual catalogue: twelve digits made of all that its terms hang on."""
+    revisions = as_of.revisions
     controls, channel_id = catalogue.terms.controls, catalogue.terms.channel_id
     parts = (
+        as_of.history,
         channels.path(channel_id),
         channels.catalogue_id(channel_id),
         revisions.get("control", 0),

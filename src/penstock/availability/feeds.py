@@ -8,14 +8,12 @@ seen it does not claim to know: then everything has to be read again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.availability.atp import VirtualCatalogue
-from penstock.availability.cursor import Point, epoch_of
+from penstock.availability.atp import Availability, VirtualCatalogue
+from penstock.availability.cursor import AsOf, Point, epoch_of
 from penstock.availability.neighbours import ChannelTree
 
 MAX_TURNS = 100
@@ -94,14 +92,20 @@ class Feeds:
         service: str,
         catalogue: VirtualCatalogue,
         channels: ChannelTree,
-        as_of: tuple[int, Mapping[str, int]],
+        as_of: AsOf,
     ) -> Feed:
-        """Return the feed of a catalogue that is built, as of (pass number, revisions)."""
-        number, revisions = as_of
-        epoch = epoch_of(catalogue, channels, revisions)
+        """Return the feed of a catalogue that is built."""
+        epoch = epoch_of(catalogue, channels, as_of)
         key = (catalogue.terms.channel_id, service)
         feed = self._feeds.get(key)
         if feed is None:
-            feed = self._feeds[key] = Feed(catalogue, epoch, number)
-        feed.heed(catalogue, epoch, number)
+            feed = self._feeds[key] = Feed(catalogue, epoch, as_of.number)
+        feed.heed(catalogue, epoch, as_of.number)
         return feed
+
+    def keep_up(self, availability: Availability, channels: ChannelTree, as_of: AsOf) -> None:
+        """Look at every feed that somebody has asked for, so that switches are seen soon."""
+        for channel_id, service in list(self._feeds):
+            catalogue = availability.catalogue(channel_id, service)
+            if catalogue.is_built:
+                self.feed(service, catalogue, channels, as_of)

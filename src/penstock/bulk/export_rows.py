@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from penstock.availability.atp import Availability, VirtualCatalogue
 from penstock.availability.categories import products_in
 from penstock.availability.changes import changed_products, read_movements, refuse_old
-from penstock.availability.cursor import Cursor, Point
+from penstock.availability.cursor import AsOf, Cursor, Point, stock_point
 from penstock.availability.feeds import Feeds
 from penstock.availability.follow import Follower
 from penstock.availability.kits import kits_by_row
@@ -32,7 +32,6 @@ from penstock.rules.knowledge import Knowledge
 
 POSITIONS_PER_FRAME = 100_000
 PRODUCTS_PER_FRAME = {False: 50_000, True: 1_000}  # in total; by location
-STOCK_EPOCH = "0" * 12  # stock has no terms
 SQL = Queries("penstock.bulk", "export.sql")
 STOCK_COLUMNS: dict[str, Any] = {
     "sku": pl.String,
@@ -111,24 +110,23 @@ async def open_rows(account: Opened, wanted: Wanted) -> Rows:
 
 
 async def _stock(account: Opened, wanted: Wanted) -> Rows:
-    number = account.follower.version
-    since = wanted.since
+    follower, since = account.follower, wanted.since
+    now = stock_point(AsOf(follower.version, follower.revisions, follower.history))
 
     async def read(tx: Tx) -> tuple[NDArray[np.bool_] | None, dict[int, str], Ints | None]:
         pools = {row[0]: row[1] for row in await tx.fetch(SQL.pool_refs)}
         changed: Ints | None = None
         if since is not None:
-            if since.point.number > number:
-                raise refuse_old("The cursor is ahead of everything here.")
-            rows = await read_movements(tx, since.point.number, number)
+            if since.point.number > now.number or since.point.epoch != now.epoch:
+                raise refuse_old("The cursor is none of stock here.")
+            rows = await read_movements(tx, since.point.number, now.number)
             moved = [row[0] for row in rows]
             changed = np.unique(np.concatenate(moved)) if moved else np.empty(0, dtype=np.int32)
         return await _concerned(tx, account, wanted), pools, changed
 
     concerned, pools, changed = await account.database.run(account.schema, read)
-    point = Point(number, account.follower.revisions.get("catalogue", 0), STOCK_EPOCH)
     frames = _stock_frames(account, wanted, (concerned, pools, changed))
-    return Rows(STOCK_COLUMNS, frames, str(Cursor(point)), since is None)
+    return Rows(STOCK_COLUMNS, frames, str(Cursor(now)), since is None)
 
 
 async def _stock_frames(
@@ -175,7 +173,7 @@ async def _availability(account: Opened, wanted: Wanted) -> Rows:
     channel_id = knowledge.channel_id(wanted.channel or "")
     while not (catalogue := account.availability.catalogue(channel_id, wanted.service)).is_built:
         await account.availability.settle()
-    as_of = (follower.version, follower.revisions)
+    as_of = AsOf(follower.version, follower.revisions, follower.history)
     feed = account.feeds.feed(wanted.service, catalogue, knowledge.channels, as_of)
     now = Point(follower.version, follower.revisions.get("catalogue", 0), feed.epoch)
     sight = Sight(follower, account.availability, knowledge.channels, knowledge.products)
