@@ -78,7 +78,7 @@ async def activate_optional(account: Account) -> None:
 
     async def work(tx: Any) -> None:
         for name in OPTIONAL:
-            await activate(tx, name, 1)
+            await activate(tx, name, 2 if name == "position" else 1)
 
     await account.database.run(account.schema, work)
 

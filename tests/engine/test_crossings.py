@@ -16,6 +16,8 @@ from penstock.app import Account
 from penstock.availability.control_input import ControlInput
 from penstock.availability.threshold_input import ThresholdInput
 from penstock.availability.thresholds import put_thresholds, remove_thresholds
+from penstock.catalogue.commands import upsert_products
+from penstock.catalogue.model import ProductInput
 from penstock.engine.workflows import activate
 from penstock.errors import Transient
 from penstock.network.commands import switch_locations
@@ -41,7 +43,7 @@ def lent(database: str) -> Iterator[Shop]:
 async def use(account: Account, *names: str) -> None:
     async def put(tx: Any) -> None:
         for name in names:
-            await activate(tx, name, 1)
+            await activate(tx, name, 2 if name == "position" else 1)
 
     await account.database.run(account.schema, put)
 
@@ -141,6 +143,15 @@ def test_the_narrowest_level_holds_and_a_changed_level_is_told(lent: Shop) -> No
                 ("inventory.at_risk", "P2", "L2"),
                 ("inventory.out_of_stock", "P3", "L2"),
             ]
+            late = [ProductInput("LATE", category_ref="mugs")]
+            await account.knowledge.run_pass(
+                "products", lambda tx: upsert_products(tx, "main", late)
+            )
+            await settled(lent, account)
+            await count(account, ("LATE", "L1", 20))
+            assert await watcher.step() == 0
+            await count(account, ("LATE", "L1", 4))
+            assert await watcher.step() == 1
             await declare(
                 lent, account, ThresholdInput(at_risk=5)
             )  # of P4: the others have their own

@@ -30,7 +30,7 @@ def lent(database: str) -> Iterator[Shop]:
 
 async def use(account: Account, name: str) -> None:
     async def work(tx: Any) -> None:
-        await activate(tx, name, 1)
+        await activate(tx, name, 2 if name == "position" else 1)
 
     await account.database.run(account.schema, work)
 

@@ -19,7 +19,6 @@ from penstock.api.served import Served
 from penstock.availability.changes import MAX_ITEMS, Asked, Page, changes_since
 from penstock.availability.cursor import AsOf, Cursor, Point, read_cursor
 from penstock.availability.feeds import Feed
-from penstock.availability.thresholds import Levels, load_thresholds
 from penstock.availability.views import Sight
 from penstock.db import Tx
 from penstock.errors import Refusal
@@ -106,15 +105,9 @@ async def _changes(served: Served, query: Query, after: Cursor, state: tuple[Fee
     sight = Sight(served.follower, served.availability, knowledge.channels, knowledge.products)
 
     async def work(tx: Tx) -> Page:
-        levels = await _levels(tx, served, query.channel)
+        channel_id, revisions = knowledge.channel_id(query.channel), served.follower.revisions
+        levels = await served.feeds.levels(tx, channel_id, knowledge.directory, revisions)
         asked = Asked(query.channel, query.service, after, query.limit, levels)
         return await changes_since(tx, sight, feed, asked, now)
 
     return await served.database.run(served.schema, work)
-
-
-async def _levels(tx: Tx, served: Served, channel: str) -> Levels:
-    """Return the levels of a channel's totals, read with what they are told of."""
-    knowledge = served.knowledge
-    thresholds = await load_thresholds(tx, knowledge.directory)
-    return thresholds.levels("aggregate", knowledge.channel_id(channel))

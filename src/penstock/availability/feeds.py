@@ -8,13 +8,17 @@ seen it does not claim to know: then everything has to be read again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock.availability.atp import Availability, VirtualCatalogue
 from penstock.availability.cursor import AsOf, Point, epoch_of
-from penstock.availability.neighbours import ChannelTree
+from penstock.availability.neighbours import ChannelTree, Locations
+from penstock.availability.thresholds import Levels, load_thresholds
+from penstock.db import Tx
 
 MAX_TURNS = 100
 Totals = NDArray[np.int64]
@@ -86,6 +90,7 @@ class Feeds:
 
     def __init__(self) -> None:
         self._feeds: dict[tuple[int, str], Feed] = {}
+        self._levels: dict[int, tuple[tuple[int, ...], Levels]] = {}
 
     def feed(
         self,
@@ -102,6 +107,17 @@ class Feeds:
             feed = self._feeds[key] = Feed(catalogue, epoch, as_of.number)
         feed.heed(catalogue, epoch, as_of.number)
         return feed
+
+    async def levels(
+        self, tx: Tx, channel_id: int, locations: Locations, revisions: Mapping[str, int]
+    ) -> Levels:
+        """Return the levels of a channel's totals, read anew when they may have changed."""
+        state = tuple(revisions.get(name, 0) for name in ("threshold", "network"))
+        held = self._levels.get(channel_id)
+        if held is None or held[0] != state:
+            thresholds = await load_thresholds(tx, locations)
+            held = self._levels[channel_id] = state, thresholds.levels("aggregate", channel_id)
+        return held[1]
 
     def keep_up(self, availability: Availability, channels: ChannelTree, as_of: AsOf) -> None:
         """Look at every feed that somebody has asked for, so that switches are seen soon."""

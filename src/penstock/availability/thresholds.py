@@ -90,11 +90,6 @@ class Thresholds:
         self._membership = Membership(members or {})
         self.watches = sorted({(row.watch, row.channel_id or 0) for row in rows})
 
-    @property
-    def names_categories(self) -> bool:
-        """Tell whether a product's category matters."""
-        return any(row.category_ref is not None for row in self._rows)
-
     def levels(self, watch: str, channel_id: int) -> Levels:
         """Return the levels of a watch (channel 0: none)."""
         mine = [r for r in self._rows if (r.watch, r.channel_id or 0) == (watch, channel_id)]
@@ -113,7 +108,7 @@ def _rule(row: Stored, qty: int) -> Rule:
 
 
 async def load_thresholds(tx: Tx, locations: Locations) -> Thresholds:
-    """Load every threshold; anew when `threshold`, `network`, or a named category changes."""
+    """Load every threshold; anew when `threshold` or `network` changes."""
     rows = [Stored("", *row) for row in await tx.fetch(SQL.thresholds)]
     categories = sorted({row.category_ref for row in rows if row.category_ref is not None})
     return Thresholds(rows, locations, await products_in(tx, categories))

@@ -74,7 +74,6 @@ class Watcher:
         self._follower = follower
         self._gathered = Gathered()
         self._watches: dict[tuple[str, int], Watch] = {}
-        self._thresholds: Thresholds | None = None
         self._heeded: Mapping[str, int] = {}
         self.is_leading = False
 
@@ -131,10 +130,7 @@ class Watcher:
     async def _keep_up(self) -> None:
         """Load thresholds and watches anew where something that they hang on has changed."""
         knowledge = self._knowledge
-        names = _HEEDED
-        if self._thresholds is not None and self._thresholds.names_categories:
-            names = (*_HEEDED, "catalogue")
-        current = {name: knowledge.revisions.get(name, 0) for name in names}
+        current = {name: knowledge.revisions.get(name, 0) for name in _HEEDED}
         if current == self._heeded:
             return
 
@@ -150,7 +146,6 @@ class Watcher:
                     held[key].turn,
                     held[key].states,
                 )
-            self._thresholds = thresholds
 
         await knowledge.database.run(knowledge.schema, work)
         self._heeded = current

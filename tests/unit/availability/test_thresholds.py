@@ -48,7 +48,6 @@ def test_the_narrowest_threshold_holds() -> None:
     ]
     found = Thresholds(rows, locations(3), {"mugs": np.array([1, 2])})
     assert found.watches == [("aggregate", 9), ("position", 0)]
-    assert found.names_categories
     levels = found.levels("position", 0)
     products = np.array([1, 1, 1, 2, 2, 3, 3, 3])
     places = np.array([1, 1, 0, 0, 0, 0, 0, 0])
