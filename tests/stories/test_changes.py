@@ -251,3 +251,30 @@ def test_a_cursor_that_cannot_be_answered_is_refused_with_the_way_out(lent: Shop
             assert refused.value.code == "invalid_request"
 
     asyncio.run(story())
+
+
+def test_a_cursor_of_thousands_of_passes_ago_is_answered_in_full(lent: Shop) -> None:
+    async def story() -> None:
+        async with opened(lent) as account:
+            await count(account, *((sku, "L1", 5) for sku in SKUS))
+            await current(lent, account)
+            cursor, before = (await changes(account))["cursor"], full(account)
+            # What 3,000 passes of one movement each leave behind, and the position they moved.
+            lent.sql(
+                "INSERT INTO pass (id, kind, stamp, number) SELECT gen_random_uuid(), 'moves', n, "
+                "n + (SELECT max(number) FROM pass) FROM generate_series(1, 3000) AS n;"
+                "INSERT INTO journal (id, pass_id, occurred_at, position_ids, product_ids, "
+                "location_ids, pool_ids, cause_kinds, cause_ids, on_hand_deltas, reserved_deltas, "
+                "on_hands, reserveds, versions, previous_ids, counted_ats, moves_on_hand) "
+                "SELECT 100000 + p.number, p.id, now(), ARRAY[o.id], ARRAY[o.product_id], "
+                "ARRAY[o.location_id], ARRAY[o.pool_id], ARRAY[2], ARRAY[p.id], ARRAY[1], "
+                "ARRAY[0], ARRAY[(o.on_hand + n)::int], ARRAY[o.reserved], "
+                "ARRAY[(o.version + n)::int], ARRAY[0], ARRAY[0], false FROM position o, "
+                "(SELECT id, number, row_number() OVER (ORDER BY number) AS n FROM pass "
+                " WHERE kind = 'moves') AS p WHERE o.product_id = 7"
+            )
+            await current(lent, account)
+            found, _ = await all_changes(account, cursor, 100)
+            assert found == difference(before, full(account)) == {"P7": 3_005}
+
+    asyncio.run(story())

@@ -28,7 +28,7 @@ from penstock.db import Queries, Tx
 from penstock.errors import Refusal
 
 MAX_PASSES = 50_000
-MAX_ROWS = 1_000  # of up to 5,000 movements
+MAX_MOVEMENTS = 5_000_000
 MAX_PRODUCTS = 100_000  # changed in the product catalogue
 MAX_ITEMS = 10_000
 _ROWS_PER_PAGE = 64  # as in the query
@@ -140,14 +140,15 @@ async def read_movements(tx: Tx, first: int, last: int) -> list[Sequence[Ints]]:
     if last - first > MAX_PASSES:
         raise refuse_old(f"More than {MAX_PASSES:,} passes have been since.")
     rows: list[Sequence[Ints]] = []
-    at = (first, _LAST_ROW)
+    at, movements = (first, _LAST_ROW), 0
     while True:
         page = await tx.fetch(SQL.changes_page, (first, last, *at))
         rows += [row[2:] for row in page]
+        movements += sum(len(row[2]) for row in page)
         if len(page) < _ROWS_PER_PAGE:
             return rows
-        if len(rows) > MAX_ROWS:
-            raise refuse_old("Too much stock has moved since.")
+        if movements > MAX_MOVEMENTS:
+            raise refuse_old(f"More than {MAX_MOVEMENTS:,} movements have been since.")
         at = (page[-1][0], page[-1][1])
 
 

@@ -6,7 +6,7 @@ FROM (SELECT id, number FROM pass WHERE number >= %s AND number <= %s) AS p
 CROSS JOIN LATERAL (
     SELECT id, position_ids, product_ids, location_ids, pool_ids, on_hand_deltas, reserved_deltas,
            on_hands, reserveds, versions
-    FROM journal WHERE pass_id = p.id
+    FROM journal WHERE pass_id = p.id OFFSET 0  -- looked up pass by pass, whatever the statistics say
 ) AS j
 WHERE (p.number, j.id) > (%s::bigint, %s::bigint)
 ORDER BY p.number, j.id LIMIT 64
