@@ -20,6 +20,8 @@ import structlog
 from penstock import embedded
 from penstock.access.accounts import schema_of
 from penstock.availability.atp import Availability
+from penstock.availability.cursor import AsOf
+from penstock.availability.feeds import Feeds
 from penstock.availability.follow import Follower
 from penstock.availability.index import Index
 from penstock.clock import Clock, SystemClock
@@ -32,6 +34,7 @@ from penstock.errors import PenstockError
 from penstock.events.partitions import make_partitions
 from penstock.events.sequencer import Sequencer
 from penstock.events.session import keep_connected, pause
+from penstock.rules.crossings import Watcher
 from penstock.rules.expiry import run_expiry
 from penstock.rules.grouping import Grouping
 from penstock.rules.knowledge import Knowledge
@@ -41,6 +44,7 @@ IDLE_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.25
 CAPACITY_EVERY_S = 1.0
 LEARNT_EVERY_S = 60.0
+FEEDS_EVERY_S = 1.0
 PARTITIONS_EVERY_S = 3_600.0
 _log = structlog.get_logger(__name__)
 
@@ -63,6 +67,7 @@ class Account(msgspec.Struct):
     grouping: Grouping
     stop: asyncio.Event
     tasks: list[asyncio.Task[None]]
+    feeds: Feeds
 
     async def close(self) -> None:
         """Decide what was submitted, stop the tasks, close the pool."""
@@ -113,6 +118,9 @@ async def open_account(
     await knowledge.refresh_capacity()
     tasks.append(asyncio.create_task(availability[0].run(stop)))
     tasks.append(asyncio.create_task(_watch_capacity(knowledge, stop)))
+    feeds = Feeds()
+    seen = (availability[0], knowledge, follower)
+    tasks.append(asyncio.create_task(_watch_feeds(feeds, seen, stop)))
     for task in tasks:
         task.add_done_callback(_stop_process_if_broken)
     return Account(
@@ -126,6 +134,7 @@ async def open_account(
         grouping=Grouping(knowledge, group_max_orders),
         stop=stop,
         tasks=tasks,
+        feeds=feeds,
     )
 
 
@@ -178,21 +187,35 @@ async def _watch_capacity(knowledge: Knowledge, stop: asyncio.Event) -> None:
             _log.warning("capacity not read", error=str(error))
 
 
+async def _watch_feeds(
+    feeds: Feeds, seen: tuple[Availability, Knowledge, Follower], stop: asyncio.Event
+) -> None:
+    """See, every second, what switches and controls moved, for those who follow changes."""
+    availability, knowledge, follower = seen
+    while not await pause(stop, FEEDS_EVERY_S):
+        as_of = AsOf(follower.version, follower.revisions, follower.history)
+        feeds.keep_up(availability, knowledge.channels, as_of)
+
+
 async def run_worker(account: Account, stop: asyncio.Event) -> None:
-    """Run due events and jobs, end expired holds and make partitions until told to stop."""
+    """Run due events and jobs, tell crossings, end expired holds, make partitions, until `stop`."""
 
     async def session(connection: Connection) -> None:
         await _work(account, connection.info.backend_pid, stop)
 
-    jobs = asyncio.create_task(run_jobs(account.knowledge, stop))
-    expiry = asyncio.create_task(run_expiry(account.knowledge, stop))
-    for task in (jobs, expiry):
+    watcher = Watcher(account.knowledge, account.availability, account.follower)
+    tasks = [
+        asyncio.create_task(run_jobs(account.knowledge, stop)),
+        asyncio.create_task(run_expiry(account.knowledge, stop)),
+        asyncio.create_task(watcher.run(account.conninfo, stop)),
+    ]
+    for task in tasks:
         task.add_done_callback(_stop_process_if_broken)
     try:
         await keep_connected(account.conninfo, session, stop)
     finally:
         stop.set()
-        await asyncio.gather(jobs, expiry, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _make_partitions(tx: Tx) -> None:

@@ -38,6 +38,10 @@ RECORDS: dict[str, list[dict[str, Any]]] = {
         {**CONTROL, "ref": "d", "kind": "ring_fence", "qty": 3, "sku": "P2", "kept_tiers": '["x"]'},
         {**CONTROL, "ref": "e", "qty": 1, "active_from": "2026-03-01T00:00:00Z", "group": "more"},
     ],
+    "thresholds": [
+        {"ref": None, "at_risk": 5, "sku": "P1", "channel": None, "watch": None},
+        {"ref": "web", "at_risk": 9, "sku": None, "channel": "web", "watch": "base"},
+    ],
     "profiles": [
         {"ref": "dear", "channel": "web", **CARD},
         {"ref": "default", "channel": None, **CARD},

@@ -20,6 +20,7 @@ from penstock.engine.inbox import Event, post
 from penstock.engine.workflows import load_workflows, put_workflow, shipped_document
 from penstock.errors import Refusal
 from penstock.network.model import SwitchInput
+from penstock.rules.crossings import Watcher
 from penstock.rules.subjects import tell_switches
 from penstock.rules.take import NewEntity, RootEvent
 from penstock.rules.timeline import timeline
@@ -233,11 +234,11 @@ statuses:
   - {name: out_of_stock, phase: stock, category: waiting, meaning: "There is none."}
 rulesets:
   - name: gone
-    event: position.out_of_stock
+    event: inventory.out_of_stock
     statuses: [in_stock]
     rules: [{transition: {to: out_of_stock}}]
   - name: back
-    event: position.back_in_stock
+    event: inventory.back_in_stock
     statuses: ['*']
     rules: [{transition: {to: in_stock}}]
 """
@@ -247,18 +248,23 @@ def test_a_position_is_told_when_it_runs_out_and_comes_back_never_per_row(lent: 
     async def story() -> None:
         async with opened(lent) as account:
             await put(account, POSITION)
+            watcher = Watcher(account.knowledge, account.availability, account.follower)
             await count(account, ("P1", "L1", 5), ("P2", "L1", 5))
+            assert await watcher.step() == 0  # they are new
             told = "SELECT name, count(*) FROM inbox GROUP BY 1"
-            assert lent.sql(told) == [("position.back_in_stock", 2)]
-            assert await work(account) == 2
             await count(account, ("P1", "L1", 9), ("P2", "L1", 3))
             await place(account, order("a", ("P1", 4)))
-            assert lent.sql(told) == []
+            assert await watcher.step() == 0
             await place(account, order("b", ("P1", 5)))
-            assert lent.sql(told) == [("position.out_of_stock", 1)]
+            assert await watcher.step() == 1
+            assert lent.sql(told) == [("inventory.out_of_stock", 1)]
             await work(account)
             states = "SELECT ref, status FROM entity ORDER BY ref"
-            assert lent.sql(states) == [("P1@L1", "out_of_stock"), ("P2@L1", "in_stock")]
+            assert lent.sql(states) == [("P1@L1", "out_of_stock")]
+            await count(account, ("P1", "L1", 30))
+            assert await watcher.step() == 1
+            await work(account)
+            assert lent.sql(states) == [("P1@L1", "in_stock")]
 
     asyncio.run(story())
 

@@ -18,6 +18,7 @@ import structlog
 from penstock.api.availability import get_availability, post_availability
 from penstock.api.bridge import reply_of
 from penstock.api.carts import get_carts, hold_cart
+from penstock.api.changes import get_changes
 from penstock.api.errors import failed, method_not_allowed, refused
 from penstock.api.exchange import Exchange, Reply, Request, Scope, read_request, send_reply
 from penstock.api.intake import post_orders
@@ -36,6 +37,7 @@ HOT: Mapping[str, Mapping[str, Handler]] = {
     "/v1/orders": {"POST": post_orders, "GET": get_orders},
     "/v1/carts": {"POST": hold_cart, "GET": get_carts},
     "/v1/availability": {"GET": get_availability, "POST": post_availability},
+    "/v1/availability/changes": {"GET": get_changes},
     "/v1/stock": {"POST": post_stock},
     "/v1/promises": {"POST": post_promise},
     "/v1/baskets": {"POST": post_basket},

@@ -26,6 +26,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
     {
         "invalid_json": 400,
         "invalid_query": 400,
+        "invalid_cursor": 400,
         "invalid_idempotency_key": 400,
         "other_site": 403,
         "not_found": 404,
@@ -48,6 +49,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "cart_ordered": 409,
         "limit_reached": 409,
         "hold_quota_reached": 409,
+        "cursor_too_old": 410,
         "body_too_large": 413,
         "internal_error": 500,
         "overloaded": 503,

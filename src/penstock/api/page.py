@@ -33,6 +33,7 @@ ROUTES: Sequence[tuple[str, str, str]] = (
     ("POST", "/v1/fulfilments/{id}/ship", "a fulfilment has left"),
     ("POST", "/v1/fulfilments/{id}/reject", "a location will not do it: source it elsewhere"),
     ("GET", "/v1/availability?channel=…&sku=…", "what may be promised, in total or by location"),
+    ("GET", "/v1/availability/changes?channel=…", "what changed since a cursor"),
     ("POST", "/v1/stock", "counts, up to 20,000 rows"),
     ("POST", "/v1/stock/adjustments", "changes, up to 20,000 rows"),
     ("POST", "/v1/locations/{ref}/services/{service}", "switch a service of a location on or off"),

@@ -26,6 +26,7 @@ from penstock.api import (
     places,
     products,
     switches,
+    thresholds,
 )
 from penstock.api.cart_routes import cart_routes
 from penstock.api.errors import failed
@@ -45,6 +46,7 @@ def make_routes(served: Callable[[], Served]) -> Litestar:
             *_of_the_rest(served),
             *_of_places(served),
             *_of_controls(served),
+            *_of_thresholds(served),
             *_of_products(served),
             *_of_entities(served),
             *_of_desk(served),
@@ -179,6 +181,22 @@ def _of_controls(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
         return await _done(request, lambda r: controls.post_removal(served(), r))
 
     return [list_controls, put_controls, remove_controls]
+
+
+def _of_thresholds(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @get("/v1/thresholds")
+    async def list_thresholds(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: thresholds.get_thresholds(served(), r))
+
+    @post("/v1/thresholds")
+    async def put_thresholds(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: thresholds.post_thresholds(served(), r))
+
+    @post("/v1/thresholds/remove")
+    async def remove_thresholds(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: thresholds.post_removal(served(), r))
+
+    return [list_thresholds, put_thresholds, remove_thresholds]
 
 
 def _of_products(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from penstock.availability.atp import Availability
+from penstock.availability.feeds import Feeds
 from penstock.availability.follow import Follower
 from penstock.db import Database
 from penstock.rules.grouping import Grouping
@@ -31,6 +32,8 @@ class Served(Protocol):
     def availability(self) -> Availability: ...  # noqa: D102
     @property
     def grouping(self) -> Grouping: ...  # noqa: D102
+    @property
+    def feeds(self) -> Feeds: ...  # noqa: D102
 
     async def close(self) -> None:
         """Decide what was submitted, then let go of everything."""

@@ -1,7 +1,8 @@
 """Which products a category holds, as far as controls need to know.
 
 The one place that knows how categories nest: `a/b` is in `a`. Every process holds, per category
-that a control names, its products; who changes a product's category bumps revision `control`.
+that a control or a threshold names, its products; who changes a product's category bumps revision
+`control`, or `threshold`, where one names any.
 """
 
 from __future__ import annotations

@@ -176,8 +176,12 @@ class Controls:
             *(holds_in(rule, zone, at) for zone in self._zones if rule.has_hours),
         ]
 
+    def state(self, instant: datetime) -> tuple[bool, ...]:
+        """Return which of the controls that do not always hold do at an instant, and where."""
+        return tuple(flag for rule in self._timed for flag in self._flags(rule, instant))
+
     def _moment(self, instant: datetime) -> Moment:
-        state = tuple(flag for rule in self._timed for flag in self._flags(rule, instant))
+        state = self.state(instant)
         moment = self._moments.get(state)
         if moment is None:
             if len(self._moments) >= _MAX_MOMENTS:

@@ -67,6 +67,7 @@ class Follower:
         self._verified_at = 0.0
         self._changed = asyncio.Condition()
         self.index = Index()
+        self.history = ""  # of which server the version counts passes
         self.revisions: dict[str, int] = {}
         self.is_ready = asyncio.Event()
         self.snapshots = 0
@@ -98,6 +99,7 @@ class Follower:
         await connection.execute(f"SET search_path TO {self._schema}".encode())
         await self._pulse(connection)
         origin = await read_origin(connection)
+        self.history = f"{origin.system_id}/{origin.timeline}"
         if origin != self._origin or not await self._is_anchored(connection):
             await self._load_anew(connection)
             self._origin = origin

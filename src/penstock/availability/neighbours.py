@@ -6,7 +6,7 @@ place in the directory's columns; rows change when the directory is loaded again
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.availability.product_map import Ints
+from penstock.db import Tx
 
 Bools = NDArray[np.bool_]
 
@@ -93,8 +94,16 @@ class ProductBook(Protocol):
         """Return the parts of a kit as (product id, quantity in each kit)."""
         ...
 
+    def kits_with(self, product_ids: Iterable[int]) -> list[int]:
+        """Return the kits that have one of the products among their components."""
+        ...
+
     def by_sku(self, catalogue_id: int) -> Mapping[str, int]:
         """Return product ids by SKU in a product catalogue."""
+        ...
+
+    async def resolve(self, tx: Tx, catalogue_id: int, skus: Sequence[str]) -> list[int]:
+        """Return the ids of SKUs, -1 for those that are not there; asks once for unknown ones."""
         ...
 
 

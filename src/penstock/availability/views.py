@@ -106,7 +106,17 @@ def answer(sight: Sight, request: AvailabilityRequest) -> bytes:
         message = f"There is no channel {request.channel[:60]!r}."
         raise Refusal("unknown_channel", message, channel=request.channel[:60])
     known = sight.products.by_sku(sight.channels.catalogue_id(channel_id))
-    products = [known.get(sku, -1) for sku in skus]
+    items = items_of(sight, request, [known.get(sku, -1) for sku in skus])
+    follower = sight.follower
+    return _encode(Answer(follower.version, int(follower.age_s * 1000), items))
+
+
+def items_of(sight: Sight, request: AvailabilityRequest, products: list[int]) -> list[Item]:
+    """Return an item per SKU of a request, given their product ids (-1: unknown).
+
+    The request's channel is known.
+    """
+    skus, channel_id = request.skus, sight.channels.by_ref[request.channel]
     product_ids = np.array(products, dtype=np.intp)
     catalogue = sight.availability.catalogue(channel_id, request.service)
     guest = None
@@ -122,8 +132,7 @@ def answer(sight: Sight, request: AvailabilityRequest) -> bytes:
     if request.explain:
         _explain(items, sight.availability, catalogue, products, guest)
     _mark(items, sight, (catalogue, request), product_ids)
-    follower = sight.follower
-    return _encode(Answer(follower.version, int(follower.age_s * 1000), items))
+    return items
 
 
 def _mark(

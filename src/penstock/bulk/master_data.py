@@ -12,6 +12,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from penstock.access.attribute_types import AttributeTypeInput, upsert_attribute_types
 from penstock.access.channels import ChannelInput, check_channel, upsert_channels
 from penstock.availability.control_input import ControlInput
+from penstock.availability.threshold_input import ThresholdInput
+from penstock.availability.thresholds import put_thresholds
 from penstock.bulk.isolation import by_halves
 from penstock.bulk.jobs import Job
 from penstock.bulk.reading import read_ahead
@@ -169,6 +171,7 @@ KINDS: dict[str, Kind[Any]] = {
     ),
     "controls": Kind(Shape(ControlInput, {}, ()), _put_controls),
     "limits": Kind(Shape(LimitInput, {}, ("ref",)), set_limits),
+    "thresholds": Kind(Shape(ThresholdInput, {}, ("at_risk",)), put_thresholds),
     "profiles": Kind(
         Shape(
             ProfileInput,

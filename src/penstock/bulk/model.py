@@ -25,6 +25,7 @@ KINDS = (
     "sources",
     "pools",
     "controls",
+    "thresholds",
     "carriers",
     "lanes",
     "transit",

@@ -120,9 +120,11 @@ UPDATE product SET revision = %s WHERE catalogue_id = %s AND parent_ref = ANY(%s
 UPDATE revision SET value = %s WHERE name = 'catalogue'
 
 -- name: bump_controls_of_categories
--- Tells every process that products of categories changed, where controls name any. No index: small.
+-- Tells every process that products of categories changed, where controls or thresholds name any.
+-- No index: small.
 UPDATE revision SET value = value + 1
 WHERE name = 'control' AND EXISTS (SELECT 1 FROM control WHERE category_ref IS NOT NULL)
+   OR name = 'threshold' AND EXISTS (SELECT 1 FROM threshold WHERE category_ref IS NOT NULL)
 
 -- name: find_products
 -- Products by SKU. Indexes: product_catalogue_ref_unique, product_ref_unique.

@@ -55,6 +55,15 @@ class Products:
         known = self.by_sku(kit.catalogue_id)
         return [(known[sku], qty) for sku, qty in kit.components]
 
+    def kits_with(self, product_ids: Iterable[int]) -> list[int]:
+        """Return the kits that have one of the products among their components."""
+        wanted = {self.skus[one] for one in product_ids if one < len(self.skus)}
+        return [
+            kit_id
+            for kit_id, kit in self._kits.items()
+            if not wanted.isdisjoint(sku for sku, _ in kit.components)
+        ]
+
     async def resolve(self, tx: Tx, catalogue_id: int, skus: Sequence[str]) -> list[int]:
         """Return the ids of SKUs, -1 for those that are not there; asks once for unknown ones."""
         known = self.by_sku(catalogue_id)

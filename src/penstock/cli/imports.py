@@ -40,6 +40,7 @@ class Kind(StrEnum):
     SOURCES = "sources"
     POOLS = "pools"
     CONTROLS = "controls"
+    THRESHOLDS = "thresholds"
     CARRIERS = "carriers"
     LANES = "lanes"
     TRANSIT = "transit"

@@ -26,6 +26,7 @@ from penstock.cli import (
     setting,
     stuck,
     switch,
+    threshold,
     trace,
     workflow,
 )
@@ -33,6 +34,7 @@ from penstock.cli.audit import audit
 from penstock.cli.bench import bench
 from penstock.cli.demo import demo
 from penstock.cli.door import Door
+from penstock.cli.export import export
 from penstock.cli.imports import import_file
 from penstock.cli.promise import show_promise
 from penstock.cli.serve import api, serve, worker
@@ -73,6 +75,7 @@ app.command(rich_help_panel=START)(serve)
 app.command(rich_help_panel=RUN)(api)
 app.command(rich_help_panel=RUN)(worker)
 app.command("import", rich_help_panel=DATA)(import_file)
+app.command("export", rich_help_panel=DATA)(export)
 app.command("promise", rich_help_panel=DATA)(show_promise)
 app.add_typer(order.commands, name="order", rich_help_panel=DATA)
 app.add_typer(cart.commands, name="cart", rich_help_panel=DATA)
@@ -90,6 +93,7 @@ app.add_typer(pack.commands, name="pack", rich_help_panel=DATA)
 app.add_typer(setting.commands, name="setting", rich_help_panel=DATA)
 app.add_typer(location.location, name="location", rich_help_panel=DATA)
 app.add_typer(control.commands, name="control", rich_help_panel=DATA)
+app.add_typer(threshold.commands, name="threshold", rich_help_panel=DATA)
 app.add_typer(product.commands, name="product", rich_help_panel=DATA)
 app.add_typer(switch.network, name="network", rich_help_panel=DATA)
 app.add_typer(calendar.commands, name="calendar", rich_help_panel=DATA)

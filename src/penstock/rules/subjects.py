@@ -1,8 +1,8 @@
 """Telling entities that stand for something kept elsewhere: positions, locations, products.
 
 Owns when they are told: at named changes (a location is switched off, a product or a control is
-changed), when a position's availability crosses zero, and when more is promised of it than is
-there; never per row of a feed. Their rows in `entity` are made when they are first told something;
+changed), and when more is promised of a position than is there; never per row of a feed (crossed
+thresholds: `crossings.py`). Their rows in `entity` are made when they are first told something;
 nothing is written for a kind that no workflow is active for, or an event that it does not name.
 """
 
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from penstock.db import Tx
 from penstock.engine import inbox
@@ -102,50 +101,35 @@ async def tell_changes(
 
 
 async def tell_crossings(tx: Pass, knowledge: Knowledge) -> None:
-    """Tell the positions whose availability this pass has taken to zero, or from it."""
+    """Tell the positions of which this pass has left less than is promised: `position.short`.
+
+    Running out and coming back are told by `crossings.py`, once for all processes.
+    """
     if tx.entries and knowledge.workflows.handles("position"):
-        await tell(tx, knowledge.workflows, _crossings(tx.entries, knowledge), tx.now)
+        await tell(tx, knowledge.workflows, _shorts(tx.entries, knowledge), tx.now)
 
 
-def _crossings(parts: Sequence[Entries], knowledge: Knowledge) -> list[About]:
+def _shorts(parts: Sequence[Entries], knowledge: Knowledge) -> list[About]:
     """Compare each position before its first entry with what it is after its last."""
     ids = np.concatenate([part.position_ids for part in parts])
     on_hands = np.concatenate([part.on_hands for part in parts])
     reserveds = np.concatenate([part.reserveds for part in parts])
     earlier_on_hands = on_hands - np.concatenate([part.on_hand_deltas for part in parts])
     earlier_reserveds = reserveds - np.concatenate([part.reserved_deltas for part in parts])
-    products = np.concatenate([part.product_ids for part in parts])
-    locations = np.concatenate([part.location_ids for part in parts])
     _, first = np.unique(ids, return_index=True)
     last = len(ids) - 1 - np.unique(ids[::-1], return_index=True)[1]
-    before = (earlier_on_hands[first], earlier_reserveds[first])
-    after = (on_hands[last], reserveds[last])
+    was_short = earlier_reserveds[first] > np.maximum(earlier_on_hands[first], 0)
+    is_short = reserveds[last] > np.maximum(on_hands[last], 0)
     found: list[About] = []
-    for place, name in _names(before, after):
-        at = last[place]
+    crossed = last[is_short & ~was_short].tolist()
+    if not crossed:
+        return found
+    products = np.concatenate([part.product_ids for part in parts])
+    locations = np.concatenate([part.location_ids for part in parts])
+    for at in crossed:
         sku = knowledge.products.skus[int(products[at])] or str(products[at])
         location = knowledge.location_ref(int(locations[at]))
-        available = int(on_hands[at]) - int(reserveds[at])
-        payload = {"sku": sku, "location": location, "available": max(available, 0)}
-        if name == "position.short":
-            payload["lacking"] = int(reserveds[at]) - max(int(on_hands[at]), 0)
-        found.append(About("position", f"{sku}@{location}", "default", name, payload))
-    return found
-
-
-_State = tuple[NDArray[np.int32], NDArray[np.int32]]  # on hand and reserved
-
-
-def _names(before: _State, after: _State) -> list[tuple[int, str]]:
-    """Return the place and the event of each position that crossed something."""
-    had, has = before[0] > before[1], after[0] > after[1]
-    was_short = before[1] > np.maximum(before[0], 0)
-    is_short = after[1] > np.maximum(after[0], 0)
-    found: list[tuple[int, str]] = []
-    for place in np.flatnonzero((had != has) | (is_short & ~was_short)).tolist():
-        if is_short[place] and not was_short[place]:
-            found.append((place, "position.short"))
-        else:
-            name = "back_in_stock" if has[place] else "out_of_stock"
-            found.append((place, f"position.{name}"))
+        lacking = int(reserveds[at]) - max(int(on_hands[at]), 0)
+        payload = {"sku": sku, "location": location, "available": 0, "lacking": lacking}
+        found.append(About("position", f"{sku}@{location}", "default", "position.short", payload))
     return found

@@ -14,6 +14,7 @@ import yaml
 
 from penstock.access.channels import ChannelInput
 from penstock.availability.control_input import ControlInput
+from penstock.availability.threshold_input import ThresholdInput
 from penstock.catalogue.model import ProductInput
 from penstock.customers.model import CustomerInput
 from penstock.engine.durations import Duration
@@ -55,6 +56,7 @@ class Given(Written):
     profiles: list[ProfileInput] = []
     customers: list[CustomerInput] = []
     controls: list[ControlInput] = []
+    thresholds: list[ThresholdInput] = []
     stock: list[StockGiven] = []
 
 

@@ -25,6 +25,7 @@ from penstock.inventory.decide import expire_holds
 from penstock.network.directory import Directory
 from penstock.orders.intake import OrderInput
 from penstock.rules.actions import Doing, action_event
+from penstock.rules.crossings import Watcher
 from penstock.rules.documents import root_document
 from penstock.rules.finding import Found, Named, find_entity, read_root
 from penstock.rules.roots import Root
@@ -100,7 +101,9 @@ class _Player:
 
     def __init__(self, one: World) -> None:
         self._world = one
-        self._knowledge = one.account.knowledge
+        account = one.account
+        self._knowledge = account.knowledge
+        self._watcher = Watcher(account.knowledge, account.availability, account.follower)
         self._last: Of | None = None
         self._seen_jobs = 0
         self._dead_letters = 0
@@ -108,6 +111,7 @@ class _Player:
 
     async def take(self, step: Step) -> list[Difference]:
         """Let a step happen and return what is not as expected."""
+        await self._watcher.step()  # what there is at the beginning has crossed nothing
         since = await self._value(SQL.newest_pass)
         refused: Refusal | None = None
         try:
@@ -220,10 +224,10 @@ class _Player:
         self._world.clock.advance_to(until)
 
     async def _settle(self) -> None:
-        """Do what is due, until nothing is: events, and the end of holds."""
+        """Do what is due, until nothing is: events, crossings, and the end of holds."""
         knowledge = self._knowledge
         for _ in range(MAX_ROUNDS):
-            if not await run_due(knowledge, self._world.pid):
+            if not await run_due(knowledge, self._world.pid) and not await self._watcher.step():
                 break
         await knowledge.run_pass("expiry", lambda tx: expire_holds(tx, HOLDS_AT_ONCE))
 

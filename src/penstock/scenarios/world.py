@@ -21,6 +21,7 @@ from penstock.app import Account, open_account
 from penstock.audit.report import Report
 from penstock.audit.run import audit
 from penstock.availability.commands import put_controls
+from penstock.availability.thresholds import put_thresholds
 from penstock.catalogue.commands import upsert_products
 from penstock.catalogue.model import ProductInput
 from penstock.clock import ManualClock
@@ -143,6 +144,7 @@ async def _load(tx: Tx, given: Given) -> None:
     insist(await upsert_networks(tx, given.networks))
     insist(await upsert_profiles(tx, given.profiles))
     insist(await put_controls(tx, given.controls))
+    insist(await put_thresholds(tx, given.thresholds))
     insist(await upsert_customers(tx, given.customers))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -98,10 +98,19 @@ class Products(msgspec.Struct):
         """Return its parts."""
         return kit.parts
 
+    def kits_with(self, product_ids: Iterable[int]) -> list[int]:
+        """Return the kits that have one of the products in them."""
+        wanted = set(product_ids)
+        return [n for n, kit in self.kits.items() if wanted & {part for part, _ in kit.parts}]
+
     def by_sku(self, catalogue_id: int) -> Mapping[str, int]:
         """Return the SKUs of the one catalogue."""
         assert catalogue_id == 1
         return self.skus
+
+    async def resolve(self, tx: object, catalogue_id: int, skus: Sequence[str]) -> list[int]:
+        """Return the ids of SKUs."""
+        return [self.by_sku(catalogue_id).get(sku, -1) for sku in skus]
 
 
 def products(count: int) -> Products:

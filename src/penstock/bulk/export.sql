@@ -1,0 +1,3 @@
+-- name: pool_refs
+-- Every pool by id. No index: small.
+SELECT id, ref FROM pool
