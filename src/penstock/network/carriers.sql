@@ -84,6 +84,11 @@ FROM unnest(%s::text[]) AS u (ref) JOIN location USING (ref)
 SELECT slot_at, used FROM slot_capacity
 WHERE location_id = %s AND service = %s AND slot_at >= %s AND slot_at < %s AND used > 0
 
+-- name: all_slots_used
+-- What is counted on slots that begin between two instants. Index: slot_capacity_from.
+SELECT location_id, service, slot_at, used FROM slot_capacity
+WHERE slot_at >= %s AND slot_at < %s AND used > 0
+
 -- name: make_slots
 -- Makes slots that were never counted, before they are locked. Index: slot_capacity_pkey.
 INSERT INTO slot_capacity (location_id, service, slot_at, used)

@@ -49,11 +49,13 @@ def fulfilment_dates(
 def choice_dates(choice: Choice, order: Order, knowledge: Knowledge) -> dict[str, Any]:
     """Return what a choice was promised and is expected to get, and whether that is late."""
     until, promised_at = choice.expected_until, choice.promised_at
-    if promised_at is None and until is None:
+    if promised_at is None and until is None and choice.slot_at is None:
         return {"promised_from": None, "promised_at": None}
     zone = choice.wish.time_zone if choice.wish is not None else None
     zone = zone or _first_zone(choice, order, knowledge)
+    slot = {} if choice.slot_at is None else {"slot_at": local(choice.slot_at, zone)}
     return {
+        **slot,
         "promised_from": local(choice.promised_from, zone),
         "promised_at": local(promised_at, zone),
         "expected_from": local(choice.expected_from, zone),

@@ -25,6 +25,7 @@ from penstock.fulfilment.model import ENDED_WITHOUT, Due, Fulfilment
 from penstock.network import timetable
 from penstock.network.lanes import Delivery, Place, delivery_for_a_while
 from penstock.network.model import is_time_zone
+from penstock.network.pickup_slots import slot_end
 from penstock.network.routes import lane_for, normal_postcode
 from penstock.network.spread import quantile
 from penstock.network.timetable import MINUTE_US, NEVER, datetime_of, us_of
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from penstock.rules.dates import Dates
     from penstock.rules.knowledge import Knowledge
 
-_WorkKey = tuple[int, str, float]  # a location, a service of it, how sure it is to be
+# A location, a service of it, and how sure it is to be.
+_WorkKey = tuple[int, str, float]
 MAX_KEPT = 50_000  # ways from a place to another; then all are made anew
 
 
@@ -131,6 +133,8 @@ def dates_of(knowledge: Knowledge, asked: Sequence[Asked], now: datetime) -> lis
     if rest:
         readied = _when_ready(knowledge, [asked[place] for place in rest], now)
         for place, due in zip(rest, readied, strict=True):
+            if due is not None and asked[place].choice.slot_at is not None:
+                due = _in_slot(dates, asked[place], due)  # noqa: PLW2901 (the same, later)
             found[place] = Dated(due, ())
     return found
 
@@ -210,6 +214,18 @@ def _when_ready(knowledge: Knowledge, asked: Sequence[Asked], now: datetime) -> 
                 there = datetime_of(open_us) if service == "collect" else None
                 dues[key] = Due(datetime_of(ready_us), there, there)
     return [dues[key] for key in keys]
+
+
+def _in_slot(dates: Dates, asked: Asked, due: Due) -> Due:
+    """Return the dates of what is collected in its slot: it has to be ready when that begins."""
+    choice = asked.choice
+    if choice.slot_at is None:
+        return due
+    end = slot_end(dates.locations[asked.location_id], choice.service, choice.slot_at)
+    if end is None or due.due_at >= end:
+        return due  # taking it is refused: see `rules/slots.py`
+    since = max(due.expected_from or choice.slot_at, choice.slot_at)
+    return Due(max(due.due_at, choice.slot_at), since, end)
 
 
 def _work_key(asked: Asked) -> _WorkKey:

@@ -27,6 +27,7 @@ from penstock.events.stream import append_changes
 from penstock.inventory.decide import decide
 from penstock.passes import Pass
 from penstock.rules.roots import write_roots
+from penstock.rules.slots import settle_slots
 
 _encode = msgspec.json.Encoder().encode
 
@@ -57,6 +58,7 @@ async def run_and_write(tx: Pass, contexts: Sequence[Context]) -> None:
         return await decide(tx, asks, terms)
 
     await run_events(tx, contexts, decide_asks)
+    await settle_slots(tx, contexts)
     refused = [context for context in contexts if context.refusal is not None]
     if refused:
         raise _refused(refused)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from penstock.geo import haversine_km
 from penstock.network.lanes import pickup_ready
+from penstock.network.pickup_slots import slots_from
 from penstock.orders.intake import (
     DEFAULT_CHANCE,
     MAX_CARRIERS,
@@ -38,6 +39,7 @@ from penstock.rules.trees import make_order
 from penstock.sourcing.model import Demand, Plan
 
 MAX_PLACES = 100
+MAX_SLOTS = 20
 Services = Annotated[list[str], msgspec.Meta(max_length=MAX_CARRIERS)]
 Degrees90 = Annotated[float, msgspec.Meta(ge=-90, le=90)]
 Degrees180 = Annotated[float, msgspec.Meta(ge=-180, le=180)]
@@ -61,6 +63,7 @@ class PromiseInput(Input, kw_only=True):
     carriers: Services = msgspec.field(default_factory=list)
     time_zone: str | None = None
     chance: Chance = DEFAULT_CHANCE
+    slot_at: datetime | None = None
 
     def as_order(self) -> OrderInput:
         """Return the order that the cart would be."""
@@ -78,6 +81,7 @@ class PromiseInput(Input, kw_only=True):
             carriers=self.carriers,
             chance=self.chance,
             time_zone=self.time_zone,
+            slot_at=self.slot_at,
         )
 
 
@@ -87,6 +91,14 @@ class Quantity(msgspec.Struct):
     line: str
     sku: str
     qty: int
+
+
+class FreeSlot(msgspec.Struct):
+    """A pick-up slot that an order may name by its begin; `left` is None where none are counted."""
+
+    start: datetime
+    end: datetime
+    left: int | None
 
 
 class PromisedShipment(msgspec.Struct, omit_defaults=True):
@@ -103,6 +115,7 @@ class PromisedShipment(msgspec.Struct, omit_defaults=True):
     ways: list[Way] = []
     ready_at: datetime | None = None
     collect_from: datetime | None = None
+    slots: list[FreeSlot] = []
 
 
 class ChoicePromise(msgspec.Struct):
@@ -152,8 +165,9 @@ def promise(knowledge: Knowledge, asked: PromiseInput, seen: Seen) -> Promise:
     dated: dict[str, list[Dated]] = {choice.id: [] for choice in order.choices}
     for one, dates in zip(shipments, dates_of(knowledge, shipments, now), strict=True):
         dated[one.choice.id].append(dates)
-    for choice_id, one in found.items():
-        _date(one, dated[choice_id])
+    for choice in order.choices:
+        _date(found[choice.id], dated[choice.id])
+        _offer_slots(knowledge, choice, found[choice.id])
     choices = list(found.values())
     return Promise(asked.channel, order.currency, now, *seen, asked.chance, choices)
 
@@ -187,6 +201,19 @@ def _date(found: ChoicePromise, dated: Sequence[Dated]) -> None:
             if found.service == "collect":
                 one.ready_at, one.collect_from = dates.due.due_at, dates.due.expected_from
     found.since, found.by = window_of([dates.due for dates in dated])
+
+
+def _offer_slots(knowledge: Knowledge, choice: Choice, found: ChoicePromise) -> None:
+    """Add the first slots in which what is collected can be."""
+    location = knowledge.dates.locations.get(choice.pickup_location_id or 0)
+    if location is None:
+        return
+    for one in found.shipments:
+        if one.ready_at is not None:
+            free = slots_from(
+                location, choice.service, one.ready_at, knowledge.slots_used, MAX_SLOTS
+            )
+            one.slots = [FreeSlot(*slot) for slot in free]
 
 
 # ── which locations hold a basket ─────────────────────────────────────────────────────────────────

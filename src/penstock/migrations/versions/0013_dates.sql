@@ -14,6 +14,8 @@ ALTER TABLE choice
     ADD COLUMN slot_at          timestamptz, -- the pick-up slot that is wanted
     ADD COLUMN slot_location_id integer,     -- where it is counted in slot_capacity; null: nowhere
     ADD COLUMN slot_held_at     timestamptz;
+CREATE INDEX choice_slot ON choice (slot_location_id, slot_held_at) WHERE slot_held_at IS NOT NULL;
+CREATE INDEX slot_capacity_from ON slot_capacity (slot_at);
 
 -- What happened to fulfilments and when; each is learnt from once.
 CREATE TABLE fulfilment_time (
