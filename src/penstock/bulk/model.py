@@ -29,6 +29,7 @@ KINDS = (
     "lanes",
     "transit",
     "handling",
+    "fulfilment-times",
     "stock",
     "orders",
 )

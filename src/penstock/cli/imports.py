@@ -44,6 +44,7 @@ class Kind(StrEnum):
     LANES = "lanes"
     TRANSIT = "transit"
     HANDLING = "handling"
+    FULFILMENT_TIMES = "fulfilment-times"
     STOCK = "stock"
     ORDERS = "orders"
 

@@ -7,6 +7,18 @@ SELECT ref, services FROM carrier ORDER BY ref
 SELECT c.ref, l.service, l.origin, l.destination, l.days
 FROM lane AS l JOIN carrier AS c ON c.id = l.carrier_id ORDER BY 1, 2, 3, 4
 
+-- name: page_of_carriers
+-- Carriers by ref, after one. Index: carrier_ref_unique.
+SELECT ref, name, services FROM carrier WHERE ref > %s ORDER BY ref LIMIT %s
+
+-- name: page_of_lanes
+-- Lanes in order of their names, after one, of a carrier if one is named. Index: lane_pkey.
+SELECT c.ref, l.service, l.origin, l.destination, l.days
+FROM lane AS l JOIN carrier AS c ON c.id = l.carrier_id
+WHERE (%s::text IS NULL OR c.ref = %s)
+  AND (c.ref, l.service, l.origin, l.destination) > (%s, %s, %s, %s)
+ORDER BY 1, 2, 3, 4 LIMIT %s
+
 -- name: transit_seen
 -- Every histogram of transit days. Index: none, all are read.
 SELECT c.ref, t.service, t.lane, t.days, t.seen

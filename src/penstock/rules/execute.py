@@ -26,6 +26,7 @@ from penstock.errors import Refusal, invariant
 from penstock.events.stream import append_changes
 from penstock.inventory.decide import decide
 from penstock.passes import Pass
+from penstock.rules.learning import note_moves
 from penstock.rules.roots import write_roots
 from penstock.rules.slots import settle_slots
 
@@ -78,6 +79,7 @@ async def write_contexts(tx: Pass, contexts: Sequence[Context]) -> None:
     await tx.write_ahead()
     await write_traces(tx, contexts)
     await tx.write_ahead()
+    await note_moves(tx, contexts)
     await _write_engine(tx, contexts)
 
 

@@ -19,10 +19,12 @@ CREATE INDEX slot_capacity_from ON slot_capacity (slot_at);
 
 -- What happened to fulfilments and when; each is learnt from once.
 CREATE TABLE fulfilment_time (
-    fulfilment_id uuid        NOT NULL,
-    step          text        NOT NULL,      -- ready | shipped | delivered
-    at            timestamptz NOT NULL,
-    is_learnt     boolean     NOT NULL,
+    fulfilment_id   uuid        NOT NULL,
+    step            text        NOT NULL,    -- ready | shipped | delivered
+    at              timestamptz NOT NULL,
+    carrier         text,                    -- who took it, where another was foreseen
+    carrier_service text,
+    is_learnt       boolean     NOT NULL,
     CONSTRAINT fulfilment_time_pkey PRIMARY KEY (fulfilment_id, step)
 ) WITH (fillfactor = 90);
 CREATE INDEX fulfilment_time_to_learn ON fulfilment_time (at) WHERE NOT is_learnt;
