@@ -151,6 +151,9 @@ def test_the_nearest_locations_that_hold_a_basket_are_listed(lent: Shop) -> None
             found = holding(account.knowledge, asked, (1, 0)).locations
             assert [(one.location, one.is_whole) for one in found] == [("L2", True), ("L4", True)]
             assert found[0].ready_at == MONDAY_TEN.replace(hour=12)
+            (window,) = found[0].hours
+            assert window.start == MONDAY_TEN.replace(hour=9)
+            assert window.end == MONDAY_TEN.replace(hour=17)
             asked.part = True
             found = holding(account.knowledge, asked, (1, 0)).locations
             assert [one.location for one in found] == ["L1", "L2", "L4"]

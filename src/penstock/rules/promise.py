@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock.geo import haversine_km
+from penstock.network.calendar import windows_on
+from penstock.network.hours import Calendar
 from penstock.network.lanes import pickup_ready
 from penstock.network.pickup_slots import slots_from
 from penstock.orders.intake import (
@@ -32,7 +35,7 @@ from penstock.orders.intake import (
     OrderInput,
 )
 from penstock.orders.model import USUAL, Choice, Order, Wish, every_line
-from penstock.rules.dating import Asked, Dated, Way, checked_wish, dates_of, window_of
+from penstock.rules.dating import Asked, Dated, Way, Window, checked_wish, dates_of, window_of
 from penstock.rules.knowledge import Knowledge
 from penstock.rules.routing import demands_of
 from penstock.rules.trees import make_order
@@ -233,7 +236,10 @@ class BasketInput(Input, kw_only=True):
 
 
 class Held(msgspec.Struct, omit_defaults=True):
-    """A location, what it holds of the basket, and when that can leave or be collected."""
+    """A location, what it holds of the basket, and when that can leave or be collected.
+
+    `hours` are its windows on the local day on which that is, in its own time.
+    """
 
     location: str
     kind: str
@@ -242,6 +248,7 @@ class Held(msgspec.Struct, omit_defaults=True):
     is_whole: bool
     ready_at: datetime | None = None
     collect_from: datetime | None = None
+    hours: list[Window] = []
 
 
 class Basket(msgspec.Struct):
@@ -306,6 +313,13 @@ def _held(
     return rows, held[rows]
 
 
+def _hours(calendar: Calendar, at: datetime) -> list[Window]:
+    """Return the windows of a calendar on the local day of an instant, in its own time."""
+    zone = ZoneInfo(calendar.time_zone)
+    found = windows_on(calendar, at.astimezone(zone).date())
+    return [Window(opens.astimezone(zone), closes.astimezone(zone)) for opens, closes in found]
+
+
 def _place(
     knowledge: Knowledge,
     order: Order,
@@ -329,4 +343,5 @@ def _place(
         if ready is not None:
             place.ready_at = ready.ready_at
             place.collect_from = ready.collect_from if asked.service == "collect" else None
+            place.hours = _hours(origin.calendar, ready.collect_from)
     return place
