@@ -38,6 +38,7 @@ from penstock.rules.crossings import Watcher
 from penstock.rules.expiry import run_expiry
 from penstock.rules.grouping import Grouping
 from penstock.rules.knowledge import Knowledge
+from penstock.rules.learning import learn_all
 from penstock.rules.work import run_due
 
 IDLE_PAUSE_S = 0.02
@@ -225,8 +226,11 @@ async def _make_partitions(tx: Tx) -> None:
 async def _work(account: Account, backend_pid: int, stop: asyncio.Event) -> None:
     knowledge = account.knowledge
     pause_s = IDLE_PAUSE_S
-    partitions_at = float("-inf")
+    partitions_at = learnt_at = float("-inf")
     while not stop.is_set():
+        if time.monotonic() - learnt_at > LEARNT_EVERY_S:
+            await learn_all(knowledge)
+            learnt_at = time.monotonic()
         if time.monotonic() - partitions_at > PARTITIONS_EVERY_S:
             await account.database.run(account.schema, _make_partitions)
             partitions_at = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -151,6 +151,9 @@ def test_the_nearest_locations_that_hold_a_basket_are_listed(lent: Shop) -> None
             found = holding(account.knowledge, asked, (1, 0)).locations
             assert [(one.location, one.is_whole) for one in found] == [("L2", True), ("L4", True)]
             assert found[0].ready_at == MONDAY_TEN.replace(hour=12)
+            (window,) = found[0].hours
+            assert window.start == MONDAY_TEN.replace(hour=9)
+            assert window.end == MONDAY_TEN.replace(hour=17)
             asked.part = True
             found = holding(account.knowledge, asked, (1, 0)).locations
             assert [one.location for one in found] == ["L1", "L2", "L4"]
@@ -184,11 +187,16 @@ def test_what_cannot_be_promised_is_refused(lent: Shop, more: dict[str, Any], co
 
 
 def test_a_promise_is_what_the_order_gets_in_ten_thousand_cases(lent: Shop) -> None:
-    """Each cart is asked for, and placed at once; batches so that stock changes in between."""
+    """Each cart is asked for, and placed at once; stock and the clock move on between batches.
+
+    Locations, quantities, costs and dates are the same, cart by cart.
+    """
     chance = random.Random(11)  # noqa: S311 (a test's)
 
     async def story() -> None:
-        async with opened(lent, ManualClock(MONDAY_TEN)) as account:
+        clock = ManualClock(MONDAY_TEN)
+        async with opened(lent, clock) as account:
+            await set_up(account)
             rows = [
                 (f"P{sku}", f"L{n}", chance.randint(0, 900))
                 for sku in range(1, 31)
@@ -197,8 +205,34 @@ def test_a_promise_is_what_the_order_gets_in_ten_thousand_cases(lent: Shop) -> N
             await count(account, *rows)
             for first in range(0, CASES, AT_A_TIME):
                 await one_batch(account, chance, first)
+                clock.advance_to(clock.now() + timedelta(minutes=chance.randint(1, 90)))
 
     asyncio.run(story())
+
+
+def some_wish(chance: random.Random, most: int | None) -> dict[str, Any]:
+    """Return how a cart wants its dates: mostly as usual."""
+    return {
+        "max_parcels": most,
+        "carriers": chance.choice([[], [], ["post/slow"], ["post/fast"]]),
+        "chance": chance.choice([0.9, 0.9, 0.5, 0.99]),
+        "time_zone": chance.choice([None, None, "America/New_York"]),
+    }
+
+
+def instants(*texts: str | None) -> list[datetime | None]:
+    return [None if one is None else datetime.fromisoformat(one) for one in texts]
+
+
+def dates_told(shipment: Any) -> list[Any]:
+    way = shipment["ways"][0]
+    told = instants(way["ship_by"], way["earliest"]["start"], way["latest"]["end"])
+    return [f"{way['carrier']}/{way['service']}", *told]
+
+
+def dates_given(fulfilment: Any) -> list[Any]:
+    names = ("due_at", "expected_from", "expected_until")
+    return [fulfilment["carrier"], *instants(*(fulfilment[name] for name in names))]
 
 
 async def one_batch(account: Account, chance: random.Random, first: int) -> None:
@@ -207,13 +241,14 @@ async def one_batch(account: Account, chance: random.Random, first: int) -> None
         skus = chance.sample([f"P{n}" for n in range(1, 31)], 25)
         limits = [chance.choice([None, 1, 2]) for _ in skus]
         wanted = [chance.randint(1, 40) for _ in skus]
+        wishes = [some_wish(chance, most) for most in limits]
         carts = [
-            promised(account, cart((sku, qty), max_parcels=most))
-            for sku, qty, most in zip(skus, wanted, limits, strict=True)
+            promised(account, cart((sku, qty), **wish))
+            for sku, qty, wish in zip(skus, wanted, wishes, strict=True)
         ]
         orders = [
-            order(f"{number}-{n}", (sku, qty), max_parcels=most)
-            for n, (sku, qty, most) in enumerate(zip(skus, wanted, limits, strict=True))
+            order(f"{number}-{n}", (sku, qty), **wish)
+            for n, (sku, qty, wish) in enumerate(zip(skus, wanted, wishes, strict=True))
         ]
         for said, got in zip(carts, await place(account, *orders), strict=True):
             (choice,) = said["choices"]
@@ -226,5 +261,12 @@ async def one_batch(account: Account, chance: random.Random, first: int) -> None
                 for one in got["fulfilments"]
             ]
             assert told == given
+            assert [dates_told(one) for one in choice["shipments"]] == [
+                dates_given(one) for one in got["fulfilments"]
+            ]
+            (mine,) = got["choices"]
+            assert instants(choice["since"], choice["by"]) == instants(
+                mine["promised_from"], mine["promised_at"]
+            )
             lacking = sum(line["qty"] for line in choice["lacking"])
             assert lacking == got["choices"][0]["lines"][0]["qty_unsourced"]

@@ -50,6 +50,7 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "limit_reached": 409,
         "hold_quota_reached": 409,
         "cursor_too_old": 410,
+        "slot_full": 409,
         "body_too_large": 413,
         "internal_error": 500,
         "overloaded": 503,

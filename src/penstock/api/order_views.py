@@ -20,6 +20,7 @@ from penstock.ids import parse_id
 from penstock.orders.model import every_line
 from penstock.orders.store import SQL
 from penstock.rules.documents import order_document
+from penstock.rules.learning import times_of
 from penstock.rules.roots import load_trees
 from penstock.rules.take import unknown_order
 from penstock.sourcing.explain import explain
@@ -67,6 +68,9 @@ async def _order(served: Served, order_id: str, *, explained: bool) -> Reply:
         if not trees:
             return None
         document = order_document(trees[0], served.knowledge)
+        times = await times_of(tx, [one.id for one in trees[0].fulfilments])
+        for part in document["fulfilments"]:
+            part["times"] = times.get(part["id"], {})
         document["history"] = [_event(row) for row in await tx.fetch(SQL.history_of_order, key)]
         skus = {line.product_id: line.sku for line in every_line(trees[0].lines())}
         currency = trees[0].currency if explained else None

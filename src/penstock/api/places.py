@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from penstock.api.exchange import Reply, Request
-from penstock.api.reading import does_not_fit, read_json, refuse_nul
+from penstock.api.reading import does_not_fit, read_json, read_query, refuse_nul
 from penstock.api.served import Served
 from penstock.db import Tx
 from penstock.errors import Refusal
@@ -33,7 +33,6 @@ from penstock.network.views import (
 )
 from penstock.records import insist
 
-Q = TypeVar("Q", bound=msgspec.Struct)
 _Chance = Annotated[float, msgspec.Meta(ge=0.5, le=0.999)]
 _encode = msgspec.json.Encoder().encode
 _document: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
@@ -78,7 +77,7 @@ class WindowQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 async def get_locations(served: Served, request: Request) -> Reply:
     """Find locations; refuses with `invalid_query`."""
-    search = _query(request, LocationSearch)
+    search = read_query(request, LocationSearch)
 
     async def work(tx: Tx) -> list[dict[str, Any]]:
         return await search_locations(tx, search, served.knowledge.clock.now())
@@ -124,7 +123,7 @@ async def get_calendar(served: Served, ref: str, request: Request) -> Reply:
 
     Instants are in the location's time.
     """
-    asked = _query(request, CalendarQuery)
+    asked = read_query(request, CalendarQuery)
 
     async def work(tx: Tx) -> dict[str, Any]:
         place = await place_known(tx, ref)
@@ -137,7 +136,7 @@ async def get_calendar(served: Served, ref: str, request: Request) -> Reply:
 
 async def get_slots(served: Served, ref: str, request: Request) -> Reply:
     """Tell the slots of a date with what is left; refuses with `unknown_location`, `no_slots`."""
-    asked = _query(request, SlotsQuery)
+    asked = read_query(request, SlotsQuery)
 
     async def work(tx: Tx) -> dict[str, Any]:
         place = await place_known(tx, ref)
@@ -153,7 +152,7 @@ async def get_ready(served: Served, ref: str, request: Request) -> Reply:
 
     Refuses with `unknown_location`, `invalid_location`, `instant_unusable`, `never_open`.
     """
-    asked = _query(request, ReadyQuery)
+    asked = read_query(request, ReadyQuery)
     decision = asked.at or served.knowledge.clock.now()
 
     async def work(tx: Tx) -> dict[str, Any]:
@@ -173,7 +172,7 @@ async def get_window(served: Served, ref: str, request: Request) -> Reply:
     Refuses with `unknown_location`, `unknown_carrier`, `no_lane`, `invalid_transit` (no time zone),
     `instant_unusable`, `never_open`.
     """
-    asked = _query(request, WindowQuery)
+    asked = read_query(request, WindowQuery)
     has_point = asked.latitude is not None and asked.longitude is not None
     ask = WindowAsk(
         location=ref,
@@ -205,16 +204,6 @@ def _span(span: tuple[datetime, datetime], time_zone: str) -> dict[str, datetime
 
 def _today(served: Served, time_zone: str) -> date:
     return served.knowledge.clock.now().astimezone(ZoneInfo(time_zone)).date()
-
-
-def _query(request: Request, shape: type[Q]) -> Q:
-    """Read the query as a struct; refuses with `invalid_query`."""
-    last = {name: values[-1] for name, values in request.query().items()}
-    try:
-        return msgspec.convert(last, shape, strict=False)
-    except msgspec.ValidationError as error:
-        refusal = does_not_fit(error)
-        raise Refusal("invalid_query", refusal.message, **refusal.data) from None
 
 
 def _reply(document: dict[str, Any], status: int = HTTPStatus.OK) -> Reply:

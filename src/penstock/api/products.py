@@ -18,7 +18,7 @@ from penstock.access.attribute_types import (
     upsert_attribute_types,
 )
 from penstock.api.exchange import Reply, Request
-from penstock.api.reading import does_not_fit, read_json
+from penstock.api.reading import read_json, read_query
 from penstock.api.served import Served
 from penstock.api.stock_rows import Problem, problem_of
 from penstock.bulk.jobs import catalogue_of_products
@@ -148,7 +148,7 @@ async def list_products(served: Served, request: Request) -> Reply:
 
     Refuses with `invalid_query`, `catalogue_needed`.
     """
-    asked = _query(request, SearchQuery)
+    asked = read_query(request, SearchQuery)
 
     async def read(tx: Tx) -> Any:
         catalogue = await _catalogue(tx, asked.catalogue)
@@ -163,7 +163,7 @@ async def get_product(served: Served, sku: str, request: Request) -> Reply:
 
     Refuses with `unknown_product`, `catalogue_needed`, `invalid_query`.
     """
-    asked = _query(request, PriceQuery)
+    asked = read_query(request, PriceQuery)
 
     async def read(tx: Tx) -> Any:
         return await find_products(tx, await _catalogue(tx, asked.catalogue), [sku])
@@ -181,7 +181,7 @@ async def get_product(served: Served, sku: str, request: Request) -> Reply:
 
 async def list_categories(served: Served, request: Request) -> Reply:
     """Answer the category tree of a catalogue: each category with those it is within."""
-    asked = _query(request, PriceQuery)
+    asked = read_query(request, PriceQuery)
 
     async def read(tx: Tx) -> Any:
         return await categories_of(tx, await _catalogue(tx, asked.catalogue))
@@ -200,13 +200,3 @@ async def list_attribute_types(served: Served, request: Request) -> Reply:
 
 async def _catalogue(tx: Tx, ref: str | None) -> str:
     return await catalogue_of_products(tx, Options(catalogue=ref))
-
-
-def _query(request: Request, shape: type[T]) -> T:
-    """Read a query as a struct; refuses with `invalid_query`, naming the field."""
-    last = {name: values[-1] for name, values in request.query().items()}
-    try:
-        return msgspec.convert(last, shape, strict=False)
-    except msgspec.ValidationError as error:
-        refusal = does_not_fit(error)
-        raise Refusal("invalid_query", refusal.message, **refusal.data) from None

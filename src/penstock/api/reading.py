@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from penstock.api.exchange import Request
 from penstock.errors import Refusal
 
 T = TypeVar("T")
@@ -57,6 +58,19 @@ def _has_nul(value: Any) -> bool:
     if isinstance(value, dict):
         return any(_has_nul(key) or _has_nul(one) for key, one in value.items())
     return isinstance(value, list) and any(_has_nul(one) for one in value)
+
+
+def read_query(request: Request, shape: type[T]) -> T:
+    """Read a query as a struct; refuses with `invalid_query`, naming the field."""
+    last = {name: values[-1] for name, values in request.query().items()}
+    for name, value in last.items():
+        if "\0" in value:
+            raise Refusal("invalid_query", "Text must not hold the character NUL.", field=name)
+    try:
+        return msgspec.convert(last, shape, strict=False)
+    except msgspec.ValidationError as error:
+        refusal = does_not_fit(error)
+        raise Refusal("invalid_query", refusal.message, **refusal.data) from None
 
 
 def does_not_fit(error: msgspec.ValidationError) -> Refusal:

@@ -15,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from penstock.api import (
     adjustments,
+    carriers,
     controls,
     desk,
     entities,
@@ -45,6 +46,7 @@ def make_routes(served: Callable[[], Served]) -> Litestar:
             *_of_orders(served),
             *_of_the_rest(served),
             *_of_places(served),
+            *_of_carriers(served),
             *_of_controls(served),
             *_of_thresholds(served),
             *_of_products(served),
@@ -165,6 +167,30 @@ def _of_places(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
         return await _done(request, lambda r: places.get_window(served(), ref, r))
 
     return [find, get_location, put_location, get_calendar, get_slots, get_ready, get_window]
+
+
+def _of_carriers(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @get("/v1/carriers")
+    async def list_carriers(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: carriers.get_carriers(served(), r))
+
+    @post("/v1/carriers")
+    async def put_carriers(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: carriers.post_carriers(served(), r))
+
+    @get("/v1/lanes")
+    async def list_lanes(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: carriers.get_lanes(served(), r))
+
+    @post("/v1/lanes")
+    async def put_lanes(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: carriers.post_lanes(served(), r))
+
+    @post("/v1/fulfilment-times")
+    async def record_times(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: carriers.post_times(served(), r))
+
+    return [list_carriers, put_carriers, list_lanes, put_lanes, record_times]
 
 
 def _of_controls(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

@@ -14,6 +14,7 @@ from penstock.audit.controls import audit_controls
 from penstock.audit.demand import audit_demand
 from penstock.audit.limits import audit_limits
 from penstock.audit.report import Report, empty_report
+from penstock.audit.slots import audit_slots
 from penstock.audit.snapshots import Progress
 from penstock.audit.stock import StockAudit
 from penstock.db import Database
@@ -31,6 +32,7 @@ async def audit(database: Database, schema: str, *, progress: Progress | None = 
     await audit_demand(database, schema, report, tell)
     await audit_controls(database, schema, report)
     await audit_limits(database, schema, report)
+    await audit_slots(database, schema, report)
     report.breaches = sum(check.breaches for check in report.checks)
     report.duration_s = time.perf_counter() - started
     return report

@@ -1,8 +1,8 @@
-"""Which products a category holds, as far as controls need to know.
+"""Which products a category holds, and how deep it lies, as far as controls need to know.
 
-The one place that knows how categories nest: `a/b` is in `a`. Every process holds, per category
-that a control or a threshold names, its products; who changes a product's category bumps revision
-`control`, or `threshold`, where one names any.
+Both are the tree's (`catalogue/categories.py`), whatever refs look like. Every process holds, per
+category that a control or a threshold names, its products; who changes a product's category, or
+the tree, bumps revision `control`, or `threshold`, where one names any.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from penstock.db import Queries, Tx
 SQL = Queries("penstock.availability", "controls.sql")
 
 
-def depth(category: str) -> int:
-    """Return how deep a category lies: the deeper is the narrower."""
-    return 1 + category.count("/")
-
-
 async def products_in(tx: Tx, categories: Sequence[str]) -> dict[str, Ints]:
     """Return the ids of the products in each category or one below it."""
     if not categories:
         return {}
     rows = await tx.fetch(SQL.products_in_categories, (list(categories),))
     return {row[0]: row[1] for row in rows}
+
+
+async def depths_of(tx: Tx, categories: Sequence[str]) -> dict[str, int]:
+    """Return how deep categories lie, 1 at the top: of several catalogues, where it is deepest."""
+    if not categories:
+        return {}
+    return {row[0]: row[1] for row in await tx.fetch(SQL.depths_of_categories, (list(categories),))}
 
 
 class Membership:

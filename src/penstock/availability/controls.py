@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.availability.categories import SQL, Membership, products_in
+from penstock.availability.categories import SQL, Membership, depths_of, products_in
 from penstock.availability.floors import Floors, Setting, resolve
 from penstock.availability.neighbours import Bools, Buyer, ChannelTree, Locations
 from penstock.availability.product_map import Ints
@@ -203,6 +204,10 @@ async def load_controls(tx: Tx, channels: ChannelTree, locations: Locations) -> 
     rules = [_rule(row) for row in await tx.fetch(SQL.controls)]
     pools = [row[0] for row in await tx.fetch(SQL.pools_for_sale)]
     categories = sorted({rule.category for rule in rules if rule.category is not None})
+    depths = await depths_of(tx, categories)
+    rules = [
+        msgspec.structs.replace(rule, depth=depths.get(rule.category or "", 0)) for rule in rules
+    ]
     return Controls(rules, pools, channels, locations, await products_in(tx, categories))
 
 

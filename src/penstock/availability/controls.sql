@@ -7,13 +7,16 @@ SELECT channel_id, product_id, location_id, location_kind, network_id, category_
 FROM control ORDER BY id
 
 -- name: products_in_categories
--- Products of categories and those below, by the tree or by a path such as a/b. No index: read only
--- where controls name categories.
+-- Products of categories and those below, by the tree. No index: read only where controls name
+-- categories.
 SELECT u.ref, array_agg(p.id) FROM unnest(%s::text[]) AS u (ref)
-JOIN product AS p ON p.category_ref = u.ref OR starts_with(p.category_ref, u.ref || '/')
-    OR EXISTS (SELECT 1 FROM category k WHERE k.catalogue_id = p.catalogue_id
-               AND k.ref = p.category_ref AND u.ref = ANY(k.within))
+JOIN category AS k ON u.ref = ANY(k.within)
+JOIN product AS p ON (p.catalogue_id, p.category_ref) = (k.catalogue_id, k.ref)
 GROUP BY u.ref
+
+-- name: depths_of_categories
+-- How many categories those named are within, with themselves. No index: there are few.
+SELECT ref, max(cardinality(within)) FROM category WHERE ref = ANY(%s::text[]) GROUP BY ref
 
 -- name: uses
 -- What is used of caps and ring-fences, for the view that promises are proposed from. No index.

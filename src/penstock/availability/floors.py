@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.availability.categories import Membership, depth
+from penstock.availability.categories import Membership
 from penstock.availability.neighbours import Bools, Locations
 from penstock.availability.product_map import Ints
 from penstock.availability.rule import Rule, place_rank, rows_of_rule
@@ -233,7 +233,7 @@ def rank_of(rule: Rule, path: Sequence[int | None]) -> int:
     """Return how strongly a control speaks in a group that takes the first."""
     product = _PRODUCT_RANKS - 1 if rule.product_id is not None else 0
     if rule.product_id is None and rule.category is not None:
-        product = min(depth(rule.category), _PRODUCT_RANKS - 2)
+        product = min(max(rule.depth, 1), _PRODUCT_RANKS - 2)
     narrow = (rule.priority * _PRODUCT_RANKS + product) * 8 + place_rank(rule)
     return narrow * 1_000_000 + path.index(rule.channel_id)
 

@@ -22,7 +22,10 @@ COMBINES = ("first", "sum", "max")
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of table `control`; None: whatever. Percent in hundredths, of what is on hand."""
+    """One row of table `control`; None: whatever. Percent in hundredths, of what is on hand.
+
+    `depth` is how deep its category lies in the tree: the deeper is the narrower.
+    """
 
     channel_id: int | None = None
     product_id: int | None = None
@@ -30,6 +33,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     location_kind: str | None = None
     network_id: int | None = None
     category: str | None = None
+    depth: int = 0
     qty: int = 0
     percent_bp: int = 0
     kind: str = "buffer"

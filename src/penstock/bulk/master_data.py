@@ -51,6 +51,7 @@ from penstock.network.profiles import ProfileInput, upsert_profiles
 from penstock.passes import Pass
 from penstock.records import Result
 from penstock.rules.controls import put_controls
+from penstock.rules.learning import TimeInput, record_times
 from penstock.rules.subjects import tell_changes
 
 RECORDS_PER_PASS = 2_000
@@ -94,6 +95,10 @@ async def import_products(run: Run, catalogue: str) -> None:
 
 async def _put_controls(tx: Pass, controls: Sequence[ControlInput]) -> list[Result]:
     return await put_controls(tx, tx.knowledge.workflows, controls, tx.now)
+
+
+async def _record_times(tx: Pass, times: Sequence[TimeInput]) -> list[Result]:
+    return await record_times(tx, tx.knowledge, times, tx.now)
 
 
 async def import_categories(run: Run, catalogue: str) -> None:
@@ -169,6 +174,7 @@ KINDS: dict[str, Kind[Any]] = {
     "handling": Kind(
         Shape(HandlingInput, {}, ("location", "taken_at", "ready_at")), record_handling
     ),
+    "fulfilment-times": Kind(Shape(TimeInput, {}, ("fulfilment", "step", "at")), _record_times),
     "controls": Kind(Shape(ControlInput, {}, ()), _put_controls),
     "limits": Kind(Shape(LimitInput, {}, ("ref",)), set_limits),
     "thresholds": Kind(Shape(ThresholdInput, {}, ("at_risk",)), put_thresholds),

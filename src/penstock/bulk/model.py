@@ -31,6 +31,7 @@ KINDS = (
     "transit",
     "handling",
     "limits",
+    "fulfilment-times",
     "stock",
     "orders",
 )

@@ -46,6 +46,7 @@ class Kind(StrEnum):
     TRANSIT = "transit"
     HANDLING = "handling"
     LIMITS = "limits"
+    FULFILMENT_TIMES = "fulfilment-times"
     STOCK = "stock"
     ORDERS = "orders"
 

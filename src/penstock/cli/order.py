@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from penstock.cli.options import AccountName, AsJson
+from penstock.cli.order_dates import choice_dates, fulfilment_dates
 from penstock.cli.output import draw_table, print_json, say
 from penstock.cli.session import read_settings, run_with_account
 from penstock.errors import Refusal
@@ -202,6 +203,9 @@ def _show(document: dict[str, Any], *, as_json: bool) -> None:
             for line in lines
         ],
     )
+    for choice in document["choices"]:
+        if dates := choice_dates(choice):
+            say(dates)
     for part in document["fulfilments"]:
         say(_fulfilment(part, document["currency"]))
     for sentences in document.get("sourcing", ()):
@@ -212,4 +216,6 @@ def _fulfilment(part: dict[str, Any], currency: str) -> str:
     lines = f"{len(part['lines'])} line{'s' if len(part['lines']) > 1 else ''}"
     away = f"{part['distance_m'] / 1000:,.0f} km, {written(part['cost_minor'], currency)}"
     status = part["status"].replace("_", " ")
-    return f"Fulfilment {part['id']}\n  {status} at {part['location']}: {lines}, {away}"
+    dates = fulfilment_dates(part)
+    more = f"\n  {dates}" if dates else ""
+    return f"Fulfilment {part['id']}\n  {status} at {part['location']}: {lines}, {away}{more}"

@@ -2,7 +2,7 @@
 -- Index: fulfilment_root.
 SELECT id, root_id, choice_id, ordinal, service, origin_id, created_at, status, demand_kind,
        destination_id, next_leg_id, capacity_day, cost_minor, distance_m, weight_g, released_at,
-       workflow_id
+       workflow_id, due_at, expected_from, expected_until, carrier, carrier_service
 FROM fulfilment WHERE root_id = ANY(%s::uuid[]) ORDER BY root_id, ordinal
 
 -- name: lines_of_fulfilments
@@ -17,6 +17,15 @@ SET status = u.status, released_at = u.released_at, workflow_id = u.workflow_id
 FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::int[])
      AS u (id, status, released_at, workflow_id)
 WHERE f.id = u.id AND (f.status, f.workflow_id) IS DISTINCT FROM (u.status, u.workflow_id)
+
+-- name: update_dates
+-- Writes the dates of fulfilments under their root's lock. Index: fulfilment_pkey.
+UPDATE fulfilment f
+SET due_at = u.due_at, expected_from = u.expected_from, expected_until = u.expected_until,
+    carrier = u.carrier, carrier_service = u.carrier_service
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[])
+     AS u (id, due_at, expected_from, expected_until, carrier, carrier_service)
+WHERE f.id = u.id
 
 -- name: update_lines
 -- Writes quantities of fulfilment lines that shrank. Index: fulfilment_line_pkey.

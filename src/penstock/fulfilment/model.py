@@ -25,6 +25,19 @@ class FulfilmentLine(msgspec.Struct, gc=False):
     qty_picked: int = 0
 
 
+class Due(msgspec.Struct, frozen=True, gc=False):
+    """By when a location has to be done, by whom it goes, and when it is there (UTC).
+
+    Of what is collected, `expected_from` is when it can be. Many fulfilments share one.
+    """
+
+    due_at: datetime
+    expected_from: datetime | None = None
+    expected_until: datetime | None = None
+    carrier: str | None = None
+    carrier_service: str | None = None
+
+
 class Fulfilment(msgspec.Struct, gc=False):
     """The work of one location; `destination_id` None is the customer, at the choice's address."""
 
@@ -47,6 +60,8 @@ class Fulfilment(msgspec.Struct, gc=False):
     released_at: datetime | None = None
     is_new: bool = True
     workflow_id: int | None = None
+    due: Due | None = None
+    is_dated_anew: bool = False
 
     kind: ClassVar[str] = "fulfilment"
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from penstock.db import Queries, Tx, uuid_array
-from penstock.fulfilment.model import Fulfilment, FulfilmentLine
+from penstock.db import Queries, Tx, copy_instant, copy_text, uuid_array
+from penstock.fulfilment.model import Due, Fulfilment, FulfilmentLine
 
 SQL = Queries("penstock.fulfilment", "fulfilment.sql")
 _NULL = "\\N"
+_NO_CARRIER = "\\N\t\\N"
+_NO_DATES = f"\\N\t\\N\t\\N\t{_NO_CARRIER}"
 _COLUMNS = (
     "id, root_id, demand_kind, choice_id, ordinal, status, service, origin_id, destination_id, "
     "next_leg_id, capacity_day, cost_minor, distance_m, weight_g, released_at, created_at, "
-    "workflow_id"
+    "workflow_id, due_at, expected_from, expected_until, carrier, carrier_service"
 )
 _LINE_COLUMNS = "fulfilment_id, root_id, line_id, product_id, qty, qty_picked"
 
@@ -34,6 +36,9 @@ async def write_fulfilments(tx: Tx, fulfilments: Sequence[Fulfilment]) -> None:
     released = [f.released_at for f in old]
     versions = [f.workflow_id for f in old]
     await tx.execute(SQL.update_fulfilments, (ids, statuses, released, versions))
+    late = [f for f in old if f.is_dated_anew]
+    if late:
+        await tx.execute(SQL.update_dates, _date_columns(late))
     await _write_lines(tx, [(f, n) for f in old for n in f.lines])
 
 
@@ -48,13 +53,35 @@ async def _write_lines(tx: Tx, lines: Sequence[tuple[Fulfilment, FulfilmentLine]
         await tx.execute(SQL.delete_lines, keys)
 
 
+def _date_columns(fulfilments: Sequence[Fulfilment]) -> tuple[Any, ...]:
+    dues = [(f.id, f.due) for f in fulfilments]
+    return (
+        uuid_array(one for one, _ in dues),
+        [None if due is None else due.due_at for _, due in dues],
+        [None if due is None else due.expected_from for _, due in dues],
+        [None if due is None else due.expected_until for _, due in dues],
+        [None if due is None else due.carrier for _, due in dues],
+        [None if due is None else due.carrier_service for _, due in dues],
+    )
+
+
 def _row(f: Fulfilment) -> str:
-    released_at = f.released_at.isoformat() if f.released_at else _NULL
     return (
         f"{f.id}\t{f.root_id}\t{f.demand_kind}\t{f.choice_id or _NULL}\t{f.ordinal}\t{f.status}\t"
         f"{f.service}\t{f.origin_id}\t{f.destination_id or _NULL}\t{f.next_leg_id or _NULL}\t"
         f"{f.capacity_day or _NULL}\t{f.cost_minor}\t{f.distance_m}\t{f.weight_g}\t"
-        f"{released_at}\t{f.created_at.isoformat()}\t{f.workflow_id or _NULL}"
+        f"{copy_instant(f.released_at)}\t{copy_instant(f.created_at)}\t"
+        f"{f.workflow_id or _NULL}\t{_NO_DATES if f.due is None else _dates(f.due)}"
+    )
+
+
+def _dates(due: Due) -> str:
+    carrier = _NO_CARRIER
+    if due.carrier is not None:
+        carrier = f"{copy_text(due.carrier)}\t{copy_text(due.carrier_service or '')}"
+    return (
+        f"{copy_instant(due.due_at)}\t{copy_instant(due.expected_from)}\t"
+        f"{copy_instant(due.expected_until)}\t{carrier}"
     )
 
 
@@ -93,5 +120,6 @@ def _fulfilment(row: tuple[Any, ...]) -> Fulfilment:
         weight_g=row[14],
         released_at=row[15],
         workflow_id=row[16],
+        due=None if row[17] is None else Due(*row[17:22]),
         is_new=False,
     )

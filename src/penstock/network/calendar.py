@@ -97,6 +97,16 @@ def working_minutes(calendar: Calendar, since: datetime, until: datetime) -> int
     return int(timetable.work_between(table, _ROW, _one(since), _one(until))[0]) // MINUTE_US
 
 
+def handling_minutes(calendar: Calendar, decision: datetime, done: datetime) -> int:
+    """Return how many minutes of open time work took that was decided and done at instants.
+
+    The converse of `ready_at`: what is decided after the cut-off begins on the next working day.
+    """
+    table = table_at(calendar, decision)
+    begun = timetable.begun(table, _ROW, _one(decision))
+    return int(timetable.work_between(table, _ROW, begun, _one(done))[0]) // MINUTE_US
+
+
 def slots(
     calendar: Calendar, day: date, rule: SlotRule, used: Mapping[datetime, int] | None = None
 ) -> list[Slot]:

@@ -52,7 +52,7 @@ from penstock.records import Result, answers, sift
 
 SQL = Queries("penstock.network", "carriers.sql")
 LaneKey = tuple[str, str, str, str]
-TransitKey = tuple[int, str, str, int]
+TransitKey = tuple[str, str, str, int]
 HandlingKey = tuple[int, str, int]
 
 
@@ -128,7 +128,7 @@ async def upsert_lanes(tx: Tx, lanes: Sequence[LaneInput]) -> list[Result]:
     refusals, good, _ = sift(lanes, check_lane, lane_key, "invalid_carrier")
     await tx.execute(SQL.lock_carriers)
     services = {(ref, one["ref"]) for ref, some in await tx.fetch(SQL.carriers) for one in some}
-    ids = await _carrier_ids(tx, {one.carrier for one in good})
+    ids = await carrier_ids(tx, {one.carrier for one in good})
     known = [one for one in good if (one.carrier, one.service) in services]
     refused = {lane_key(one): _unknown(one) for one in good if one not in known}
     written: dict[Hashable, str] = {}
@@ -267,7 +267,7 @@ async def record_transit(tx: Tx, records: Sequence[TransitInput]) -> list[Result
     """
     carriers = await load_carriers(tx)
     locations = await known_locations(tx, [one.location for one in records])
-    ids = await _carrier_ids(tx, {one.carrier for one in records})
+    ids = await carrier_ids(tx, {one.carrier for one in records})
     results: list[Result] = []
     seen: list[TransitKey] = []
     for one in records:
@@ -276,11 +276,16 @@ async def record_transit(tx: Tx, records: Sequence[TransitInput]) -> list[Result
         except Refusal as refusal:
             results.append(refusal)
             continue
-        seen.append((ids[lane.carrier], lane.service, lane.name, days))
+        seen.append((lane.carrier, lane.service, lane.name, days))
         results.append("created")
-    counts = counted(seen)
-    await tx.execute(SQL.add_transit, (*_columns(list(counts), 4), list(counts.values())))
+    await add_transit(tx, ids, seen)
     return results
+
+
+async def add_transit(tx: Tx, carrier_ids: Mapping[str, int], seen: Sequence[TransitKey]) -> None:
+    """Add deliveries to the histograms of their lanes: carrier, service, lane, days."""
+    counts = counted((carrier_ids[one[0]], *one[1:]) for one in seen)
+    await tx.execute(SQL.add_transit, (*_columns(list(counts), 4), list(counts.values())))
 
 
 def _transit(
@@ -317,9 +322,14 @@ async def record_handling(tx: Tx, records: Sequence[HandlingInput]) -> list[Resu
             continue
         seen.append((location.id, one.service, minutes_upto(minutes)))
         results.append("created")
+    await add_handling(tx, seen)
+    return results
+
+
+async def add_handling(tx: Tx, seen: Sequence[HandlingKey]) -> None:
+    """Add work to the histograms of locations: location, service, `minutes_upto`."""
     counts = counted(seen)
     await tx.execute(SQL.add_handling, (*_columns(list(counts), 3), list(counts.values())))
-    return results
 
 
 def _handling(location: KnownLocation, one: HandlingInput) -> int:
@@ -371,7 +381,8 @@ def _unknown(lane: LaneInput) -> Refusal:
     return Refusal("unknown_carrier", f"No carrier has the service {name!r}.", carrier=name)
 
 
-async def _carrier_ids(tx: Tx, refs: set[str]) -> dict[str, int]:
+async def carrier_ids(tx: Tx, refs: set[str]) -> dict[str, int]:
+    """Return the ids of carriers by ref; unknown ones are left out."""
     return dict(await tx.fetch(SQL.carrier_ids, (sorted(ref for ref in refs if "\0" not in ref),)))
 
 

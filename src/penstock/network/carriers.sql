@@ -7,6 +7,18 @@ SELECT ref, services FROM carrier ORDER BY ref
 SELECT c.ref, l.service, l.origin, l.destination, l.days
 FROM lane AS l JOIN carrier AS c ON c.id = l.carrier_id ORDER BY 1, 2, 3, 4
 
+-- name: page_of_carriers
+-- Carriers by ref, after one. Index: carrier_ref_unique.
+SELECT ref, name, services FROM carrier WHERE ref > %s ORDER BY ref LIMIT %s
+
+-- name: page_of_lanes
+-- Lanes in order of their names, after one, of a carrier if one is named. Index: lane_pkey.
+SELECT c.ref, l.service, l.origin, l.destination, l.days
+FROM lane AS l JOIN carrier AS c ON c.id = l.carrier_id
+WHERE (%s::text IS NULL OR c.ref = %s)
+  AND (c.ref, l.service, l.origin, l.destination) > (%s, %s, %s, %s)
+ORDER BY 1, 2, 3, 4 LIMIT %s
+
 -- name: transit_seen
 -- Every histogram of transit days. Index: none, all are read.
 SELECT c.ref, t.service, t.lane, t.days, t.seen
@@ -83,6 +95,11 @@ FROM unnest(%s::text[]) AS u (ref) JOIN location USING (ref)
 -- What is counted on the slots of a location between two instants. Index: slot_capacity_pkey.
 SELECT slot_at, used FROM slot_capacity
 WHERE location_id = %s AND service = %s AND slot_at >= %s AND slot_at < %s AND used > 0
+
+-- name: all_slots_used
+-- What is counted on slots that begin between two instants. Index: slot_capacity_from.
+SELECT location_id, service, slot_at, used FROM slot_capacity
+WHERE slot_at >= %s AND slot_at < %s AND used > 0
 
 -- name: make_slots
 -- Makes slots that were never counted, before they are locked. Index: slot_capacity_pkey.

@@ -33,6 +33,8 @@ from penstock.network.timetable import HORIZON_DAYS, MINUTE_US, Instants, dateti
 
 ANY = "*"
 _NEVER_DAY = 2**40
+# Decisions that are looked at ahead, to know how long an answer stands.
+_LATER_US = np.array([0, 1, 5, 15, 60], dtype=np.int64) * MINUTE_US
 
 
 class Band(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -145,14 +147,19 @@ def delivery_window(
 
     `time_zone` is the destination's. None if it cannot be within a hundred days.
     """
-    table = table_at(origin.calendar, decision)
-    minutes = origin.handling.values
-    rows = np.zeros(len(minutes), dtype=np.int64)
-    at = np.full(len(minutes), us_of(decision), dtype=np.int64)
-    ready = timetable.ready(table, rows, at, minutes * MINUTE_US)
+    return delivery_for_a_while(decision, origin, lane, q, time_zone)[0]
+
+
+def delivery_for_a_while(
+    decision: datetime, origin: Origin, lane: Lane, q: float, time_zone: str
+) -> tuple[Delivery | None, int]:
+    """Return the delivery window, and until when (microseconds) a later decision has the same.
+
+    Later decisions are ready later, so where two make the same collections all between them do.
+    """
+    begins, made_until = _begun(decision, origin, lane)
+    collected_us, collected_on, place = begins
     today = decision.astimezone(UTC).date()
-    collected_us, collected_on = _collections(origin.calendar, lane.terms, today)
-    place = np.searchsorted(collected_us, ready, side="left")
     delivering = _delivering(lane.terms, time_zone)
     days = timetable.lay_out(delivering, today.toordinal() - 2, HORIZON_DAYS + 4)
     arrival = _arrivals(
@@ -165,8 +172,28 @@ def delivery_window(
     first = int(arrivals[order][place_of(cumulated, 1 - q)])
     ship = int(place[place_of(np.cumsum(origin.handling.shares), q)])
     if last >= len(days.working) or ship >= len(collected_us):
-        return None
-    return Delivery(datetime_of(int(collected_us[ship])), _hours(days, first), _hours(days, last))
+        return None, made_until
+    ship_by = datetime_of(int(collected_us[ship]))
+    return Delivery(ship_by, _hours(days, first), _hours(days, last)), made_until
+
+
+def _begun(
+    decision: datetime, origin: Origin, lane: Lane
+) -> tuple[tuple[Instants, Instants, NDArray[np.int64]], int]:
+    """Return a lane's collections and which of them each handling time makes, and until when so."""
+    today = decision.astimezone(UTC).date()
+    collected_us, collected_on = _collections(origin.calendar, lane.terms, today)
+    minutes, now = origin.handling.values, us_of(decision)
+    midnight = timetable.local_midnight_us(today.toordinal() + 1)
+    decisions = np.minimum(now + _LATER_US, midnight - 1)
+    at = np.repeat(decisions, len(minutes))
+    work = np.tile(minutes * MINUTE_US, len(decisions))
+    table = table_at(origin.calendar, decision)
+    ready = timetable.ready(table, np.zeros(len(at), dtype=np.int64), at, work)
+    places = np.searchsorted(collected_us, ready, side="left").reshape(len(decisions), -1)
+    is_same = (places == places[0]).all(axis=1)
+    same = len(decisions) if is_same.all() else int(np.argmin(is_same))
+    return (collected_us, collected_on, places[0]), int(decisions[same - 1])
 
 
 def _arrivals(

@@ -8,7 +8,7 @@ counted, and never less than nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -19,6 +19,10 @@ from penstock.network.calendar import Slot, slots
 from penstock.network.carriers import SQL, KnownLocation
 from penstock.network.hours import Calendar, SlotRule, calendar_of
 from penstock.records import Result
+
+SlotKey = tuple[int, str, datetime]  # location, service, when it begins (UTC)
+_DAYS_AHEAD = timedelta(days=30)
+MAX_SLOT_DAYS = 14
 
 
 class SlotAsk(NamedTuple):
@@ -42,6 +46,37 @@ async def free_slots(tx: Tx, location: KnownLocation, service: str, day: date) -
     return slots(_calendar(location, service), day, rule, used)
 
 
+async def read_slots_used(tx: Tx, now: datetime) -> dict[SlotKey, int]:
+    """Return what is counted on the slots of the next thirty days."""
+    span = (now - timedelta(days=1), now + _DAYS_AHEAD)
+    return {(row[0], row[1], row[2]): row[3] for row in await tx.fetch(SQL.all_slots_used, span)}
+
+
+def slot_end(location: KnownLocation, service: str, slot_at: datetime) -> datetime | None:
+    """Return when a slot ends; None where the service is not cut into slots."""
+    rule = location.calendar.slots.get(service)
+    return None if rule is None else slot_at + timedelta(minutes=rule.length_min)
+
+
+def slots_from(
+    location: KnownLocation, service: str, since: datetime, used: Mapping[SlotKey, int], most: int
+) -> list[Slot]:
+    """Return the first slots that begin at an instant or later and have something left."""
+    rule = location.calendar.slots.get(service)
+    if rule is None:
+        return []
+    mine = {key[2]: n for key, n in used.items() if key[:2] == (location.id, service)}
+    calendar = _calendar(location, service)
+    today = since.astimezone(ZoneInfo(location.time_zone)).date()
+    found: list[Slot] = []
+    for days in range(-1, MAX_SLOT_DAYS):
+        if len(found) >= most:
+            break
+        there = slots(calendar, today + timedelta(days=days), rule, mine)
+        found += [slot for slot in there if slot.start >= since and slot.left != 0]
+    return found[:most]
+
+
 async def take_slots(tx: Tx, asks: Sequence[SlotAsk]) -> list[Result]:
     """Count slots in order of the asks, each whole or not at all; returns `updated` or a refusal.
 
@@ -61,16 +96,19 @@ async def take_slots(tx: Tx, asks: Sequence[SlotAsk]) -> list[Result]:
 
 
 def _count(ask: SlotAsk, used: dict[tuple[int, str, datetime], int]) -> Result:
-    capacity = _rule(ask.location, ask.service).capacity
     wanted = max(used[_key(ask)] + ask.number, 0)
-    if ask.number > 0 and capacity is not None and wanted > capacity:
-        sentence = f"The slot has {capacity - used[_key(ask)]} left: choose another one."
+    capacity = _rule(ask.location, ask.service).capacity if ask.number > 0 else None
+    if capacity is not None and wanted > capacity:
+        left = max(capacity - used[_key(ask)], 0)
+        sentence = f"The slot has {left} left: choose another one."
         return Refusal("slot_full", sentence, slot_at=ask.slot_at)
     used[_key(ask)] = wanted
     return "updated"
 
 
 def _refusal(ask: SlotAsk) -> Refusal | None:
+    if ask.number <= 0:  # what is given back may be of a calendar that has changed since
+        return None
     try:
         rule = _rule(ask.location, ask.service)
     except Refusal as refusal:
@@ -79,7 +117,7 @@ def _refusal(ask: SlotAsk) -> Refusal | None:
     calendar = _calendar(ask.location, ask.service)
     near = (day - timedelta(days=1), day)  # a window over midnight belongs to the day before
     starts = {slot.start for one in near for slot in slots(calendar, one, rule)}
-    if ask.slot_at.astimezone(UTC) not in starts and ask.number > 0:
+    if ask.slot_at.astimezone(UTC) not in starts:
         sentence = f"No slot begins at {ask.slot_at.isoformat()}."
         return Refusal("no_slots", sentence, slot_at=ask.slot_at)
     return None

@@ -295,10 +295,13 @@ def days_taken(table: Timetable, rows: Rows, at: Instants) -> Instants:
 
 def ready(table: Timetable, rows: Rows, at: Instants, work_us: Instants) -> Instants:
     """Return when work decided at instants is done: cut-off first, then open time."""
+    return after_work(table, rows, begun(table, rows, at), work_us)
+
+
+def begun(table: Timetable, rows: Rows, at: Instants) -> Instants:
+    """Return when work decided at instants may begin: after the cut-off the next working day."""
     place, is_there = _day_at(table, rows, at)
-    begun = np.where(is_there, np.maximum(table.day_opens[place], at), at)
-    done = after_work(table, rows, begun, work_us)
-    return np.where(is_there, done, NEVER)
+    return np.where(is_there, np.maximum(table.day_opens[place], at), NEVER)
 
 
 def _window_at(table: Timetable, rows: Rows, at: Instants) -> tuple[Instants, NDArray[np.bool_]]:

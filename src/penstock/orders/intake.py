@@ -19,8 +19,11 @@ from penstock.quantity import check_qty
 MAX_LINES = 1_000
 MAX_CHOICES = 50
 MAX_PARCELS = 1_000
+MAX_CARRIERS = 20
+DEFAULT_CHANCE = 0.9
 DEFAULT_PRIORITY = 5
 Ref = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Chance = Annotated[float, msgspec.Meta(ge=0.5, le=0.999)]
 
 
 class Input(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -72,7 +75,12 @@ class DestinationInput(Input):
 
 
 class ChoiceInput(Input):
-    """A group of lines wanted in one way: to an address (deliver) or at a location (collect)."""
+    """A group of lines wanted in one way: to an address (deliver) or at a location (collect).
+
+    `carriers` are the services (`carrier/service`) that its dates are for, all if left out;
+    `chance` how sure they are to be; `time_zone` the destination's; `slot_at` when its pick-up
+    slot begins.
+    """
 
     lines: list[LineInput]
     service: Literal["deliver", "collect"] = "deliver"
@@ -81,6 +89,10 @@ class ChoiceInput(Input):
     ship_complete: bool = False
     max_parcels: int | None = None
     promised_at: datetime | None = None
+    carriers: Annotated[list[str], msgspec.Meta(max_length=MAX_CARRIERS)] = []
+    chance: Chance = DEFAULT_CHANCE
+    time_zone: str | None = None
+    slot_at: datetime | None = None
 
 
 class HoldInput(Input):
@@ -108,6 +120,10 @@ class OrderInput(Input):
     ship_complete: bool = False
     max_parcels: int | None = None
     promised_at: datetime | None = None
+    carriers: Annotated[list[str], msgspec.Meta(max_length=MAX_CARRIERS)] = []
+    chance: Chance = DEFAULT_CHANCE
+    time_zone: str | None = None
+    slot_at: datetime | None = None
     type: str = "home_delivery"
     currency: str | None = None
     customer: str | None = None
@@ -148,6 +164,10 @@ def choices_of(order: OrderInput) -> list[ChoiceInput]:
             ship_complete=order.ship_complete,
             max_parcels=order.max_parcels,
             promised_at=order.promised_at,
+            carriers=order.carriers,
+            chance=order.chance,
+            time_zone=order.time_zone,
+            slot_at=order.slot_at,
         )
     ]
     if len(choices) > MAX_CHOICES:
@@ -175,8 +195,7 @@ def _check_choice(choice: ChoiceInput) -> None:
     if choice.max_parcels is not None and not 1 <= choice.max_parcels <= MAX_PARCELS:
         message = f"At least 1 parcel is needed, and at most {MAX_PARCELS} are possible."
         raise Refusal("invalid_order", message, field="max_parcels")
-    if choice.promised_at is not None and choice.promised_at.tzinfo is None:
-        raise Refusal("invalid_order", "`promised_at` needs a time zone.", field="promised_at")
+    _check_dates(choice)
     for line in choice.lines:
         check_qty(line.qty, least=1, field="qty")
         money.check_price(line.unit_price)
@@ -188,6 +207,14 @@ def _check_choice(choice: ChoiceInput) -> None:
                 "A line that is reserved or shipped already needs its location.",
                 field="location",
             )
+
+
+def _check_dates(choice: ChoiceInput) -> None:
+    for field, at in (("promised_at", choice.promised_at), ("slot_at", choice.slot_at)):
+        if at is not None and at.tzinfo is None:
+            raise Refusal("invalid_order", f"`{field}` needs a time zone.", field=field)
+    if choice.slot_at is not None and choice.service != "collect":
+        raise Refusal("invalid_order", "Only what is collected has a slot.", field="slot_at")
 
 
 def amounts(line: LineInput, currency: str) -> tuple[int, bytes]:

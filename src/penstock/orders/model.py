@@ -62,8 +62,27 @@ class Destination(msgspec.Struct, frozen=True, gc=False):
     country: str = ""
 
 
+class Wish(msgspec.Struct, frozen=True, gc=False):
+    """How the dates of a choice are wanted: by which services (all), how sure, by whose clock.
+
+    A service is `carrier/service`; the time zone is the destination's, None for the origin's.
+    """
+
+    carriers: tuple[str, ...] = ()
+    chance: float = 0.9
+    time_zone: str | None = None
+
+
+USUAL = Wish()
+
+
 class Choice(msgspec.Struct, gc=False):
-    """How a group of lines is wanted: the unit of sourcing."""
+    """How a group of lines is wanted: the unit of sourcing.
+
+    `promised_from` until `promised_at` is what was promised first, `expected_*` what is expected
+    now; None where nobody knows. `slot_at` is the pick-up slot that is wanted; `slot_held` where
+    and when it is counted, as of the last pass.
+    """
 
     id: str
     ordinal: int
@@ -77,6 +96,12 @@ class Choice(msgspec.Struct, gc=False):
     workflow_id: int | None = None
     status: str = ""
     is_new: bool = True
+    promised_from: datetime | None = None
+    expected_from: datetime | None = None
+    expected_until: datetime | None = None
+    wish: Wish | None = None
+    slot_at: datetime | None = None
+    slot_held: tuple[int, datetime] | None = None
 
     kind: ClassVar[str] = "choice"
 

@@ -49,7 +49,8 @@ FROM orders WHERE id = ANY(%s::uuid[]) ORDER BY id
 -- name: choices_of_orders
 -- Index: choice_order.
 SELECT order_id, id, ordinal, service, destination, pickup_location_id, ship_complete,
-       max_parcels, promised_at, workflow_id, state
+       max_parcels, promised_at, workflow_id, state, promised_from, expected_from,
+       expected_until, wish, slot_at, slot_location_id, slot_held_at
 FROM choice WHERE order_id = ANY(%s::uuid[]) ORDER BY order_id, ordinal
 
 -- name: lines_of_orders
@@ -75,11 +76,20 @@ FROM (SELECT u.*, %s::timestamptz AS changed_at
 WHERE o.id = u.id
 
 -- name: update_choices
--- Writes the rolled-up status of choices, and that of their workflow. Index: choice_pkey.
-UPDATE choice c SET status = u.status, state = u.state, workflow_id = u.workflow_id
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::int[]) AS u (id, status, state, workflow_id)
+-- Writes the rolled-up status of choices, that of their workflow, dates, slots. Index: choice_pkey.
+UPDATE choice c SET status = u.status, state = u.state, workflow_id = u.workflow_id,
+    promised_from = u.promised_from, promised_at = u.promised_at, expected_from = u.expected_from,
+    expected_until = u.expected_until, slot_at = u.slot_at, slot_location_id = u.slot_location_id,
+    slot_held_at = u.slot_held_at
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::timestamptz[], %s::timestamptz[],
+            %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::timestamptz[])
+     AS u (id, status, state, workflow_id, promised_from, promised_at, expected_from,
+           expected_until, slot_at, slot_location_id, slot_held_at)
 WHERE c.id = u.id
-  AND (c.status, c.state, c.workflow_id) IS DISTINCT FROM (u.status, u.state, u.workflow_id)
+  AND (c.status, c.state, c.workflow_id, c.promised_from, c.promised_at, c.expected_from,
+       c.expected_until, c.slot_at, c.slot_location_id, c.slot_held_at)
+      IS DISTINCT FROM (u.status, u.state, u.workflow_id, u.promised_from, u.promised_at,
+       u.expected_from, u.expected_until, u.slot_at, u.slot_location_id, u.slot_held_at)
 
 -- name: update_lines
 -- Writes counters and status of lines. Index: order_line_pkey.

@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 
-from penstock.db import Queries, Tx, copy_text, uuid_array
-from penstock.orders.model import Choice, Destination, Hold, Line, Order, every_line
+from penstock.db import Queries, Tx, copy_instant, copy_text, uuid_array
+from penstock.orders.model import Choice, Destination, Hold, Line, Order, Wish, every_line
 
 SQL = Queries("penstock.orders", "orders.sql")
 _encode = msgspec.json.Encoder().encode
 _NULL = "\\N"
+_NO_WISH = "\\N\t\\N\t\\N\t\\N"
 
 _ORDER_COLUMNS = (
     "id, channel_id, ref, type, workflow_id, status, currency, customer_id, placed_at, "
@@ -26,7 +27,8 @@ _ORDER_COLUMNS = (
 )
 _CHOICE_COLUMNS = (
     "id, order_id, ordinal, status, service, destination, pickup_location_id, ship_complete, "
-    "max_parcels, promised_at, workflow_id, state"
+    "max_parcels, promised_at, workflow_id, state, promised_from, expected_from, expected_until, "
+    "wish, slot_at, slot_location_id, slot_held_at"
 )
 _LINE_COLUMNS = (
     "id, order_id, choice_id, ordinal, ref, parent_line_id, product_id, sku, status, qty, "
@@ -46,20 +48,31 @@ def _order_row(order: Order) -> str:
     return (
         f"{order.id}\t{order.channel_id}\t{copy_text(order.ref)}\t{copy_text(order.type)}\t"
         f"{order.workflow_id}\t{order.status}\t{order.currency}\t{order.customer_id or _NULL}\t"
-        f"{order.placed_at.isoformat()}\t{order.created_at.isoformat()}\t{order.seq}\t"
+        f"{copy_instant(order.placed_at)}\t{copy_instant(order.created_at)}\t{order.seq}\t"
         f"{order.version}\t{order.total_minor}\t{order.priority}\t"
         f"{_json(order.attributes) if order.attributes else '{}'}"
     )
 
 
 def _choice_row(order: Order, choice: Choice) -> str:
-    promised_at = choice.promised_at.isoformat() if choice.promised_at else _NULL
     return (
         f"{choice.id}\t{order.id}\t{choice.ordinal}\t{choice.progress}\t{choice.service}\t"
         f"{_json(choice.destination)}\t{choice.pickup_location_id or _NULL}\t"
-        f"{choice.ship_complete:d}\t{choice.max_parcels or _NULL}\t{promised_at}\t"
-        f"{choice.workflow_id or _NULL}\t{choice.status or _NULL}"
+        f"{choice.ship_complete:d}\t{choice.max_parcels or _NULL}\t"
+        f"{copy_instant(choice.promised_at)}\t"
+        f"{choice.workflow_id or _NULL}\t{choice.status or _NULL}\t"
+        f"{copy_instant(choice.promised_from)}\t{copy_instant(choice.expected_from)}\t"
+        f"{copy_instant(choice.expected_until)}\t{_wish(choice)}"
     )
+
+
+def _wish(choice: Choice) -> str:
+    """Return what is seldom there: the wish, and the slot that is wanted and held."""
+    if choice.wish is None and choice.slot_at is None:
+        return _NO_WISH
+    wish = _NULL if choice.wish is None else _json(choice.wish)
+    held_by, held_at = choice.slot_held or (_NULL, None)
+    return f"{wish}\t{copy_instant(choice.slot_at)}\t{held_by}\t{copy_instant(held_at)}"
 
 
 def _line_row(order: Order, line: Line) -> str:
@@ -127,7 +140,19 @@ async def _update(tx: Tx, orders: Sequence[Order], now: datetime) -> None:
     progress = [choice.progress for choice in choices]
     states = [choice.status or None for choice in choices]
     versions = [choice.workflow_id for choice in choices]
-    await tx.execute(SQL.update_choices, (choice_ids, progress, states, versions))
+    await tx.execute(
+        SQL.update_choices,
+        (
+            *(choice_ids, progress, states, versions),
+            [choice.promised_from for choice in choices],
+            [choice.promised_at for choice in choices],
+            [choice.expected_from for choice in choices],
+            [choice.expected_until for choice in choices],
+            [choice.slot_at for choice in choices],
+            [choice.slot_held and choice.slot_held[0] for choice in choices],
+            [choice.slot_held and choice.slot_held[1] for choice in choices],
+        ),
+    )
     lines = [line for order in orders for line in every_line(order.lines())]
     await tx.execute(
         SQL.update_lines,
@@ -207,6 +232,12 @@ def _choice(row: tuple[Any, ...]) -> Choice:
         workflow_id=row[9],
         status=row[10] or "",
         is_new=False,
+        promised_from=row[11],
+        expected_from=row[12],
+        expected_until=row[13],
+        wish=None if row[14] is None else msgspec.convert(row[14], Wish),
+        slot_at=row[15],
+        slot_held=None if row[16] is None else (row[16], row[17]),
     )
 
 

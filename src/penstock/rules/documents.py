@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.engine.entities import Entity
 from penstock.fulfilment.model import Fulfilment, FulfilmentLine
 from penstock.orders.model import Choice, Line, Order, every_line
+from penstock.rules.date_views import choice_dates, fulfilment_dates
 
 if TYPE_CHECKING:
     from penstock.rules.knowledge import Knowledge
@@ -46,6 +47,7 @@ def order_document(order: Order, knowledge: Knowledge) -> dict[str, Any]:
     line_refs = {line.id: line.ref for line in lines}
     component_skus = {line.id: line.sku for line in lines if line.per_kit}
     cart = {} if order.cart is None else {"cart": order.cart}
+    wishes = {one.id: one.wish.time_zone for one in order.choices if one.wish is not None}
     return {
         **cart,
         "id": order.id,
@@ -61,19 +63,25 @@ def order_document(order: Order, knowledge: Knowledge) -> dict[str, Any]:
         "holds": [
             {"kind": h.kind, "reason": h.reason, "until_at": h.until_at} for h in order.open_holds()
         ],
-        "choices": [_choice_document(choice) for choice in order.choices],
+        "choices": [_choice_document(choice, order, knowledge) for choice in order.choices],
         "fulfilments": [
-            fulfilment_document(fulfilment, (line_refs, component_skus), knowledge)
+            fulfilment_document(
+                fulfilment,
+                (line_refs, component_skus),
+                knowledge,
+                wishes.get(fulfilment.choice_id),
+            )
             for fulfilment in order.fulfilments
         ],
     }
 
 
-def _choice_document(choice: Choice) -> dict[str, Any]:
+def _choice_document(choice: Choice, order: Order, knowledge: Knowledge) -> dict[str, Any]:
     return {
         "id": choice.id,
         "service": choice.service,
         "status": choice.progress,
+        **choice_dates(choice, order, knowledge),
         "lines": [_line_document(line) for line in choice.lines],
     }
 
@@ -119,16 +127,19 @@ def fulfilment_document(
     fulfilment: Fulfilment,
     names: tuple[dict[str, str], dict[str, str]],
     knowledge: Knowledge,
+    zone: str | None = None,
 ) -> dict[str, Any]:
     """Return a fulfilment as clients see it, with location and line refs.
 
-    `names` are the refs of lines, and the SKUs of those that are a kit's components.
+    `names` are the refs of lines, and the SKUs of those that are a kit's components; `zone` is the
+    destination's time zone if it is known.
     """
     return {
         "id": fulfilment.id,
         "choice_id": fulfilment.choice_id,
         "location": knowledge.location_ref(fulfilment.origin_id),
         "status": fulfilment.status,
+        **fulfilment_dates(fulfilment, zone, knowledge),
         "cost_minor": fulfilment.cost_minor,
         "distance_m": fulfilment.distance_m,
         "weight_g": fulfilment.weight_g,

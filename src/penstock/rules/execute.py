@@ -28,7 +28,9 @@ from penstock.inventory.decide import decide
 from penstock.inventory.model import Answer
 from penstock.passes import Pass
 from penstock.rules.carts import Holding, asks_of, meet_carts, take_answers
+from penstock.rules.learning import note_moves
 from penstock.rules.roots import write_roots
+from penstock.rules.slots import settle_slots
 
 _encode = msgspec.json.Encoder().encode
 
@@ -70,6 +72,7 @@ async def run_and_write(
     await run_events(tx, contexts, decide_asks)
     if holding is not None and not holding.is_decided and holding.pending:
         await decide_asks([])
+    await settle_slots(tx, contexts)
     refused = [context for context in contexts if context.refusal is not None]
     if refused:
         raise _refused(refused)
@@ -91,6 +94,7 @@ async def write_contexts(tx: Pass, contexts: Sequence[Context]) -> None:
     await tx.write_ahead()
     await write_traces(tx, contexts)
     await tx.write_ahead()
+    await note_moves(tx, contexts)
     await _write_engine(tx, contexts)
 
 

@@ -22,6 +22,7 @@ from penstock.fulfilment.model import Fulfilment
 from penstock.ids import new_id
 from penstock.orders.model import Hold, Order
 from penstock.passes import Pass
+from penstock.rules.dating import Made, made_of, put_dates
 from penstock.rules.fulfilments import move_fulfilment
 from penstock.rules.timing import later
 
@@ -190,6 +191,7 @@ class Release(Rule, frozen=True):
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
         """Set the fulfilments to `awaiting_pick` and record `fulfilment.released` for each."""
+        late: list[Made] = []
         for context in contexts:
             order: Order = context.root
             held = {hold.scope_id for hold in order.open_holds()}
@@ -202,6 +204,10 @@ class Release(Rule, frozen=True):
                     fulfilment.released_at = tx.now
                     name = "fulfilment.released"
                     move_fulfilment(context, fulfilment, "awaiting_pick", name=name)
+                    if not fulfilment.is_new:  # it was held: what is expected is later now
+                        late += made_of(context, fulfilment)
+        if late:
+            put_dates(tx, late, [one.context for one in late])
 
 
 def _is_held(fulfilment: Fulfilment, held: set[str]) -> bool:

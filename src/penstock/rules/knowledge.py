@@ -46,6 +46,7 @@ from penstock.inventory.limit_rules import Limits, load_limits
 from penstock.inventory.model import Terms, UseKey
 from penstock.inventory.store import CapacityKey, read_capacity
 from penstock.network.directory import Directory, load_directory
+from penstock.network.pickup_slots import SlotKey, read_slots_used
 from penstock.network.profiles import load_profiles
 from penstock.orders.intake import OrderInput
 from penstock.passes import Pass, run_pass
@@ -83,6 +84,7 @@ class Knowledge:
         self.vocabulary: Vocabulary = load_vocabulary()
         self.settings: Mapping[str, Any] = {}
         self.dates = Dates()
+        self.slots_used: dict[SlotKey, int] = {}
         self.attribute_types: AttributeTypes = {}
         self._channel_views: dict[int | None, dict[str, Any]] = {}
         self._workflows_of: dict[tuple[str, str, int | None], Workflow | None] = {}
@@ -177,6 +179,7 @@ class Knowledge:
         async def work(tx: Tx) -> dict[CapacityKey, int]:
             if self.controls.counters.rules:
                 self.uses.replace(await read_uses(tx))
+            self.slots_used = await read_slots_used(tx, now)
             return await read_capacity(tx, days)
 
         self.capacity_used = await self.database.run(self.schema, work)

@@ -4,8 +4,7 @@ The same trees, demands, candidates and plans as an order that is placed: an ord
 placed at once while nothing has changed, is allocated exactly so. Answered from memory. Nothing is
 held by it; a cart hold does that.
 
-Dates: the decision, the location's cut-off, handling in its open time, the carrier's collection,
-transit in its delivery days, in the destination's time zone. `chance` is the share of deliveries
+Dates are those of `rules/dating.py`, which dates orders too. `chance` is the share of deliveries
 that shall not be later, from what the lane and the location have shown.
 """
 
@@ -14,27 +13,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.errors import Refusal
 from penstock.geo import haversine_km
-from penstock.network.lanes import Delivery, Place, delivery_window, pickup_ready
-from penstock.network.model import is_time_zone
-from penstock.network.routes import lane_for
-from penstock.orders.intake import ChoiceInput, DestinationInput, Input, LineInput, OrderInput
-from penstock.orders.model import Choice, Order, every_line
+from penstock.network.calendar import windows_on
+from penstock.network.hours import Calendar
+from penstock.network.lanes import pickup_ready
+from penstock.network.pickup_slots import slots_from
+from penstock.orders.intake import (
+    DEFAULT_CHANCE,
+    MAX_CARRIERS,
+    Chance,
+    ChoiceInput,
+    DestinationInput,
+    Input,
+    LineInput,
+    OrderInput,
+)
+from penstock.orders.model import USUAL, Choice, Order, Wish, every_line
+from penstock.rules.dating import Asked, Dated, Way, Window, checked_wish, dates_of, window_of
 from penstock.rules.knowledge import Knowledge
 from penstock.rules.routing import demands_of
 from penstock.rules.trees import make_order
-from penstock.sourcing.model import Demand, Plan, Shipment
+from penstock.sourcing.model import Demand, Plan
 
-MAX_CARRIERS = 20
 MAX_PLACES = 100
-DEFAULT_CHANCE = 0.9
-Chance = Annotated[float, msgspec.Meta(ge=0.5, le=0.999)]
+MAX_SLOTS = 20
 Services = Annotated[list[str], msgspec.Meta(max_length=MAX_CARRIERS)]
 Degrees90 = Annotated[float, msgspec.Meta(ge=-90, le=90)]
 Degrees180 = Annotated[float, msgspec.Meta(ge=-180, le=180)]
@@ -58,6 +66,7 @@ class PromiseInput(Input, kw_only=True):
     carriers: Services = msgspec.field(default_factory=list)
     time_zone: str | None = None
     chance: Chance = DEFAULT_CHANCE
+    slot_at: datetime | None = None
 
     def as_order(self) -> OrderInput:
         """Return the order that the cart would be."""
@@ -72,24 +81,11 @@ class PromiseInput(Input, kw_only=True):
             ship_complete=self.ship_complete,
             max_parcels=self.max_parcels,
             type=self.type,
+            carriers=self.carriers,
+            chance=self.chance,
+            time_zone=self.time_zone,
+            slot_at=self.slot_at,
         )
-
-
-class Window(msgspec.Struct):
-    """From when until when, in UTC."""
-
-    start: datetime
-    end: datetime
-
-
-class Way(msgspec.Struct):
-    """How a carrier's service would bring it: collected by when, delivered at best, and at last."""
-
-    carrier: str
-    service: str
-    ship_by: datetime
-    earliest: Window
-    latest: Window
 
 
 class Quantity(msgspec.Struct):
@@ -100,26 +96,43 @@ class Quantity(msgspec.Struct):
     qty: int
 
 
+class FreeSlot(msgspec.Struct):
+    """A pick-up slot that an order may name by its begin; `left` is None where none are counted."""
+
+    start: datetime
+    end: datetime
+    left: int | None
+
+
 class PromisedShipment(msgspec.Struct, omit_defaults=True):
-    """What one location would send or hand over. `ways` come with the soonest first."""
+    """What one location would send or hand over, and by when it has to be done there (`due_at`).
+
+    `ways` come with the soonest first.
+    """
 
     location: str
     lines: list[Quantity]
     cost_minor: int
     distance_km: float
+    due_at: datetime | None = None
     ways: list[Way] = []
     ready_at: datetime | None = None
     collect_from: datetime | None = None
+    slots: list[FreeSlot] = []
 
 
 class ChoicePromise(msgspec.Struct):
-    """What a fulfilment choice would get; `by` is when all of it is there, None if nobody knows."""
+    """What a fulfilment choice would get: all of it is there from `since` until `by`.
+
+    Both are None if of one shipment nobody knows.
+    """
 
     service: str
     shipments: list[PromisedShipment]
     lacking: list[Quantity]
     cost_minor: int
-    by: datetime | None
+    since: datetime | None = None
+    by: datetime | None = None
 
 
 class Promise(msgspec.Struct):
@@ -138,56 +151,32 @@ Seen = tuple[int, int]  # the newest pass in the index, and how many millisecond
 
 
 def promise(knowledge: Knowledge, asked: PromiseInput, seen: Seen) -> Promise:
-    """Return what a cart would get; refuses what its order would be refused for.
-
-    And `unknown_carrier` for a service that no carrier has, `invalid_transit` for a time zone.
-    """
-    if asked.time_zone is not None and not is_time_zone(asked.time_zone):
-        sentence = f"time_zone: {asked.time_zone[:60]!r} is no IANA time zone."
-        raise Refusal("invalid_transit", sentence, field="time_zone")
+    """Return what a cart would get; refuses what its order would be refused for."""
     now = knowledge.clock.now()
+    usual = checked_wish(knowledge, Wish(tuple(asked.carriers), asked.chance, asked.time_zone))
     order = make_order(knowledge, asked.as_order(), {}, now)
+    for choice in order.choices:
+        choice.wish = choice.wish or (None if usual == USUAL else usual)
     weights = knowledge.products.weight_g
     demands = [(choice, d) for choice in order.choices for d in demands_of(order, choice, weights)]
     plans = knowledge.plan([demand for _, demand in demands], now)
-    services = _services(knowledge, asked.carriers)
-    found = {choice.id: _nothing(choice) for choice in order.choices}
-    for (choice, demand), plan in zip(demands, plans, strict=True):
-        _add(knowledge, found[choice.id], (choice, demand, plan), (asked, services, now))
-    for one in found.values():
-        one.by = _by(one)
+    found = {choice.id: ChoicePromise(choice.service, [], [], 0) for choice in order.choices}
+    shipments: list[Asked] = []
+    for (choice, _), plan in zip(demands, plans, strict=True):
+        _add(knowledge, found[choice.id], choice, plan)
+        shipments += [Asked(choice, one.location_id, one.distance_km) for one in plan.shipments]
+    dated: dict[str, list[Dated]] = {choice.id: [] for choice in order.choices}
+    for one, dates in zip(shipments, dates_of(knowledge, shipments, now), strict=True):
+        dated[one.choice.id].append(dates)
+    for choice in order.choices:
+        _date(found[choice.id], dated[choice.id])
+        _offer_slots(knowledge, choice, found[choice.id])
     choices = list(found.values())
     return Promise(asked.channel, order.currency, now, *seen, asked.chance, choices)
 
 
-def _services(knowledge: Knowledge, named: Sequence[str]) -> list[tuple[str, str]]:
-    known = knowledge.dates.carriers.services
-    if not named:
-        return list(known)[:MAX_CARRIERS]
-    wanted: list[tuple[str, str]] = []
-    for name in named:
-        carrier, _, service = name.partition("/")
-        if (carrier, service) not in known:
-            sentence = f"No carrier has the service {name[:100]!r}; it is named carrier/service."
-            raise Refusal("unknown_carrier", sentence, carrier=name[:100])
-        wanted.append((carrier, service))
-    return wanted
-
-
-def _nothing(choice: Choice) -> ChoicePromise:
-    return ChoicePromise(choice.service, [], [], 0, None)
-
-
-_Asked = tuple[PromiseInput, list[tuple[str, str]], datetime]
-
-
-def _add(
-    knowledge: Knowledge,
-    found: ChoicePromise,
-    planned: tuple[Choice, Demand, Plan],
-    asked: _Asked,
-) -> None:
-    choice, _, plan = planned
+def _add(knowledge: Knowledge, found: ChoicePromise, choice: Choice, plan: Plan) -> None:
+    """Add what a plan gives a choice."""
     lines = {line.id: line for line in every_line(choice.lines)}
     for shipment in plan.shipments:
         quantities = [
@@ -200,59 +189,34 @@ def _add(
             shipment.cost_minor,
             round(shipment.distance_km, 1),
         )
-        _date(knowledge, one, (choice, shipment), asked)
         found.shipments.append(one)
         found.cost_minor += shipment.cost_minor
     for line_id, qty in plan.unsourced:
         found.lacking.append(Quantity(lines[line_id].ref, lines[line_id].sku, qty))
 
 
-def _date(
-    knowledge: Knowledge, one: PromisedShipment, of: tuple[Choice, Shipment], asked: _Asked
-) -> None:
-    """Put the dates into a promised shipment."""
-    choice, shipment = of
-    wanted, services, now = asked
-    dates = knowledge.dates
-    if shipment.location_id not in dates.locations:
+def _date(found: ChoicePromise, dated: Sequence[Dated]) -> None:
+    """Put the dates into what a choice is promised."""
+    for one, dates in zip(found.shipments, dated, strict=True):
+        one.ways = list(dates.ways)
+        if dates.due is not None:
+            one.due_at = dates.due.due_at
+            if found.service == "collect":
+                one.ready_at, one.collect_from = dates.due.due_at, dates.due.expected_from
+    found.since, found.by = window_of([dates.due for dates in dated])
+
+
+def _offer_slots(knowledge: Knowledge, choice: Choice, found: ChoicePromise) -> None:
+    """Add the first slots in which what is collected can be."""
+    location = knowledge.dates.locations.get(choice.pickup_location_id or 0)
+    if location is None:
         return
-    origin = dates.origin(shipment.location_id, choice.service)
-    if choice.service == "collect":
-        ready = pickup_ready(now, origin, wanted.chance)
-        if ready is not None:
-            one.ready_at, one.collect_from = ready.ready_at, ready.collect_from
-        return
-    location = dates.locations[shipment.location_id]
-    to = Place(choice.destination.country, choice.destination.postcode)
-    for service in services:
-        try:
-            lane = lane_for(dates.carriers, service, location.place, to, shipment.distance_km)
-        except Refusal:  # this service does not go there
-            continue
-        time_zone = wanted.time_zone or location.time_zone
-        found = delivery_window(now, origin, lane, wanted.chance, time_zone)
-        if found is not None:
-            one.ways.append(_way(service, found))
-    one.ways.sort(key=lambda way: (way.latest.end, way.carrier, way.service))
-
-
-def _way(service: tuple[str, str], found: Delivery) -> Way:
-    earliest, latest = Window(*found.earliest), Window(*found.latest)
-    return Way(*service, found.ship_by, earliest, latest)
-
-
-def _by(found: ChoicePromise) -> datetime | None:
-    """Return when the last shipment is there, at the latest; None if that of one is not known."""
-    ends = [
-        one.collect_from if found.service == "collect" else _end(one.ways)
-        for one in found.shipments
-    ]
-    known = [end for end in ends if end is not None]
-    return max(known) if known and len(known) == len(ends) else None
-
-
-def _end(ways: Sequence[Way]) -> datetime | None:
-    return ways[0].latest.end if ways else None
+    for one in found.shipments:
+        if one.ready_at is not None:
+            free = slots_from(
+                location, choice.service, one.ready_at, knowledge.slots_used, MAX_SLOTS
+            )
+            one.slots = [FreeSlot(*slot) for slot in free]
 
 
 # ── which locations hold a basket ─────────────────────────────────────────────────────────────────
@@ -272,7 +236,10 @@ class BasketInput(Input, kw_only=True):
 
 
 class Held(msgspec.Struct, omit_defaults=True):
-    """A location, what it holds of the basket, and when that can leave or be collected."""
+    """A location, what it holds of the basket, and when that can leave or be collected.
+
+    `hours` are its windows on the local day on which that is, in its own time.
+    """
 
     location: str
     kind: str
@@ -281,6 +248,7 @@ class Held(msgspec.Struct, omit_defaults=True):
     is_whole: bool
     ready_at: datetime | None = None
     collect_from: datetime | None = None
+    hours: list[Window] = []
 
 
 class Basket(msgspec.Struct):
@@ -345,6 +313,13 @@ def _held(
     return rows, held[rows]
 
 
+def _hours(calendar: Calendar, at: datetime) -> list[Window]:
+    """Return the windows of a calendar on the local day of an instant, in its own time."""
+    zone = ZoneInfo(calendar.time_zone)
+    found = windows_on(calendar, at.astimezone(zone).date())
+    return [Window(opens.astimezone(zone), closes.astimezone(zone)) for opens, closes in found]
+
+
 def _place(
     knowledge: Knowledge,
     order: Order,
@@ -368,4 +343,5 @@ def _place(
         if ready is not None:
             place.ready_at = ready.ready_at
             place.collect_from = ready.collect_from if asked.service == "collect" else None
+            place.hours = _hours(origin.calendar, ready.collect_from)
     return place

@@ -21,6 +21,7 @@ from penstock.inventory.model import Answer, Ask, Cause, Reservation
 from penstock.orders.carts import Cart
 from penstock.orders.model import Choice, Line, Order, count_kits, stock_lines
 from penstock.passes import Pass
+from penstock.rules.dating import Made, put_dates
 from penstock.rules.kits import Ints, kits_of, lines_with_kits
 from penstock.rules.limits import claims_of_order
 from penstock.sourcing.model import Demand, DemandLine, Plan, Shipment
@@ -222,6 +223,7 @@ class CreateFulfilments(Rule, frozen=True):
 
     async def apply(self, tx: Pass, contexts: Sequence[Context]) -> None:
         """Add the fulfilments to the order and record `fulfilment.created` for each."""
+        made: list[Made] = []
         for context in contexts:
             order: Order = context.root
             for wanted in context.memo.pop("wanted", ()):
@@ -236,6 +238,8 @@ class CreateFulfilments(Rule, frozen=True):
                     order.fulfilments.append(fulfilment)
                     payload = {"location_id": fulfilment.origin_id, "choice_id": wanted.choice.id}
                     context.record("fulfilment.created", "fulfilment", fulfilment.id, payload)
+                    made.append(Made(context, wanted.choice, fulfilment, shipment.distance_km))
+        put_dates(tx, made, contexts)
 
 
 def _fulfilment(tx: Pass, order: Order, wanted: Wanted, shipment: Shipment) -> Fulfilment:

@@ -33,6 +33,7 @@ from penstock.rules.execute import RefusedInPassError, run_and_write
 from penstock.rules.knowledge import Knowledge
 from penstock.rules.line_views import add_line_views
 from penstock.rules.roots import Root, context_of, load_roots
+from penstock.rules.slots import settle_slots
 from penstock.rules.trees import MadeAhead, adopt, make_ahead, make_entity, make_order
 
 _encode = msgspec.json.Encoder().encode
@@ -404,12 +405,18 @@ def _refuse_unhandled(group: _Group) -> None:
 async def _take_in_only(tx: Pass, group: _Group) -> None:
     """Write the orders that nobody waits for, with their event in the inbox for a worker."""
     later: list[Context] = []
+    places: list[int] = []
     for place, order in group.orders.items():
         item = group.items[place]
         if isinstance(item, NewOrder) and not item.wait:
             later.append(_created(tx, group, order, item.order))
+            places.append(place)
     if not later:
         return
+    await settle_slots(tx, later)  # a slot is theirs now, or they are refused
+    refusals = {p: c.refusal for p, c in zip(places, later, strict=True) if c.refusal is not None}
+    if refusals:
+        raise _RefusedItemsError(refusals, {}, {})
     await write_orders(tx, [context.root for context in later], tx.now)
     await tx.knowledge.append_changes(tx, [c for context in later for c in context.changes])
     await inbox.post(tx, [context.event for context in later], tx.now)

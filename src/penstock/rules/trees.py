@@ -27,6 +27,7 @@ from penstock.orders.intake import (
     total_minor,
 )
 from penstock.orders.model import Choice, Destination, Line, Order
+from penstock.rules.dating import wish_of
 from penstock.rules.kits import explode
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def _make_choice(knowledge: Knowledge, order: Order, ordinal: int, asked: Choice
         ship_complete=asked.ship_complete,
         max_parcels=asked.max_parcels,
         promised_at=asked.promised_at,
+        wish=wish_of(knowledge, asked),
+        slot_at=asked.slot_at,
     )
     workflow = knowledge.workflow_of("choice", asked.service, order.channel_id)
     if workflow is not None:

@@ -22,13 +22,15 @@ LOCATIONS = shop.locations(6)  # ids 10 to 60; 30 and 60 are warehouses
 LOCATIONS.networks = {1: {10, 20, 30}, 2: {30, 60}}
 LOCATIONS.time_zones = ["Europe/London", "Asia/Tokyo", "Europe/London"] * 2
 MEMBERS = {"tools": np.array([1, 2]), "tools/drills": np.array([2]), "toys": np.array([7])}
+DEPTHS = {"tools": 2, "tools/drills": 3, "toys": 1}  # tools hang below something
 NOTHING = 1 << 40
 GROUPS = {"default": "first", "adds": "sum", "most": "max"}
 
 
 def _rule(group: str, amount: int, *, share: bool, **fields: Any) -> Rule:
     scope = {"percent_bp": amount * 77} if share else {"qty": amount}
-    return Rule(group=group, combine=GROUPS[group], **scope, **fields)
+    depth = DEPTHS.get(fields["category"] or "", 0)
+    return Rule(group=group, combine=GROUPS[group], depth=depth, **scope, **fields)
 
 
 RULES = st.builds(
@@ -83,7 +85,7 @@ def fits(rule: Rule, channel_id: int, product_id: int, location_id: int) -> bool
 
 def strength(rule: Rule, channel_id: int) -> tuple[int, ...]:
     """Rank a control of a group that takes the first, as the reference says."""
-    narrow = 99 if rule.product_id else 0 if rule.category is None else 1 + rule.category.count("/")
+    narrow = 99 if rule.product_id else DEPTHS.get(rule.category or "", 0)
     if rule.location_id is not None:
         place = 9
     else:

@@ -24,6 +24,7 @@ from penstock.network.lanes import (
     Origin,
     Place,
     ServiceInput,
+    delivery_for_a_while,
     delivery_window,
     pickup_ready,
     transit_days,
@@ -133,6 +134,28 @@ def test_what_is_ready_when_it_closes_is_collected_when_it_opens() -> None:
     assert found is not None
     assert found.ready_at == utc("2026-03-02T19:00")
     assert found.collect_from == utc("2026-03-03T08:00")
+
+
+@given(
+    st.integers(0, 60 * 24 * 60),
+    st.dictionaries(st.sampled_from([20, 60, 180, 600]), st.integers(1, 50)),
+    st.sampled_from([0.5, 0.9, 0.99]),
+)
+def test_a_delivery_stays_what_it_is_until_a_later_decision_misses_a_collection(
+    minute: int, handled: dict[int, int], q: float
+) -> None:
+    """From before summer time begins till after it; whatever is decided until then is the same."""
+    decided, some = (
+        utc("2026-02-27T00:00") + timedelta(minutes=minute),
+        origin(spread_of(60, handled)),
+    )
+    found, until_us = delivery_for_a_while(decided, some, lane(2, {3: 9}), q, LONDON)
+    until = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=until_us)
+    assert decided <= until <= decided + timedelta(hours=1)
+    span = until - decided
+    for part in (0.0, 0.3, 0.7, 1.0):
+        later = decided + span * part
+        assert delivery_window(later, some, lane(2, {3: 9}), q, LONDON) == found
 
 
 # ── what was learnt ──────────────────────────────────────────────────────────────────────────────
