@@ -37,7 +37,9 @@ def test_a_location_is_put_read_and_found(web: httpx.Client) -> None:
     box = {"south": 60, "west": -2, "north": 61, "east": -1}
     found = web.get("/v1/locations", params=box).json()["locations"]
     assert [one["ref"] for one in found] == ["LERWICK"]
-    assert len(web.get("/v1/locations", params={"kind": "store"}).json()["locations"]) == 12
+    stores = web.get("/v1/locations", params={"kind": "store"}).json()["locations"]
+    assert len(stores) == 12
+    assert "km" not in stores[0], "nobody asked how far they are from anywhere"
 
 
 def test_the_calendar_of_a_night_on_which_the_clock_goes_back(web: httpx.Client) -> None:

@@ -187,10 +187,10 @@ WITH asked AS (
            %s::float8 AS within_km, %s::float8 AS south, %s::float8 AS west, %s::float8 AS north,
            %s::float8 AS east, %s::text AS after, %s::timestamptz AS now, %s::int AS most
 ), placed AS (
-    SELECT l.*, 2 * 6371.0088 * asin(sqrt(least(1,
+    SELECT l.*, CASE WHEN a.latitude IS NOT NULL THEN 2 * 6371.0088 * asin(sqrt(least(1,
                sin(radians(l.latitude - a.latitude) / 2) ^ 2
                + cos(radians(l.latitude)) * cos(radians(a.latitude))
-               * sin(radians(l.longitude - a.longitude) / 2) ^ 2))) AS km
+               * sin(radians(l.longitude - a.longitude) / 2) ^ 2))) END AS km
     FROM location AS l, asked AS a
     WHERE (a.kind IS NULL OR l.kind = a.kind)
       AND (a.after IS NULL OR l.ref COLLATE "C" > a.after)

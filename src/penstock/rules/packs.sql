@@ -35,7 +35,8 @@ SELECT name, version, document FROM workflow WHERE pack = %s
 UPDATE revision SET value = value + 1 WHERE name = 'workflow'
 
 -- name: deactivate
--- Where a pack's workflow is active, activates what was active before the pack's, or nothing.
+-- Where a pack's workflow is active, activates what was active before the pack's and is not of a
+-- pack that was removed meanwhile, or nothing.
 WITH newest AS (
     SELECT DISTINCT ON (entity, entity_type, channel_id) entity, entity_type, channel_id,
            workflow_id
@@ -47,6 +48,7 @@ WITH newest AS (
             WHERE b.entity = n.entity AND b.entity_type = n.entity_type
               AND b.channel_id IS NOT DISTINCT FROM n.channel_id
               AND o.pack IS DISTINCT FROM w.pack
+              AND (o.pack IS NULL OR o.pack IN (SELECT name FROM pack))
             ORDER BY b.id DESC LIMIT 1) AS before_id
     FROM newest n JOIN workflow w ON w.id = n.workflow_id
 ), written AS (
