@@ -109,6 +109,7 @@ def test_the_entitys_own_rulesets_go_on_with_what_it_emits(lent: Shop) -> None:
         ("name: held,", "name: lost,", "undeclared_status"),
         ("place_hold", "place_holds", "unknown_rule"),
         ("has(event.payload.how) ? event.payload.how : ''", "order.colour", "unknown_field"),
+        ("transition: {to: held}", "emit: {event: order.mended}", "loop"),
         (HOLD, "refuse: {code: too_late, message: Over.}", "too_late"),
         ("event: order.mended", "event: order.never", "not_allowed_in_status"),
     ],

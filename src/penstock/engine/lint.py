@@ -60,11 +60,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 def lint(document: WorkflowDocument, vocabulary: Vocabulary) -> list[Finding]:
     """Return everything that is wrong with a document: what cannot run, then what leads nowhere."""
-    found = [
-        *_doubled(document),
-        *_uncompiled(document, vocabulary),
-        *_misfilled(document),
-    ]
+    found = _unrunnable(document, vocabulary)
     graph = graph_of(document, vocabulary)
     found += _lost_statuses(document, graph)
     found += _lost_events(document, graph)
@@ -74,7 +70,21 @@ def lint(document: WorkflowDocument, vocabulary: Vocabulary) -> list[Finding]:
 
 def refuse_wrong(document: WorkflowDocument, vocabulary: Vocabulary) -> None:
     """Refuse a document with the code of its first error, all of them in `findings`."""
-    errors = [one for one in lint(document, vocabulary) if one.severity == "error"]
+    _refuse(lint(document, vocabulary))
+
+
+def refuse_wrong_part(document: WorkflowDocument, vocabulary: Vocabulary) -> None:
+    """Refuse what cannot run, or runs for ever, in a document that stands beside a whole one."""
+    found = _unrunnable(document, vocabulary)
+    _refuse([*found, *_loops(graph_of(document, vocabulary))])
+
+
+def _unrunnable(document: WorkflowDocument, vocabulary: Vocabulary) -> list[Finding]:
+    return [*_doubled(document), *_uncompiled(document, vocabulary), *_misfilled(document)]
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    errors = [one for one in findings if one.severity == "error"]
     if errors:
         first = errors[0]
         more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""

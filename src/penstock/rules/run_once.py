@@ -21,6 +21,7 @@ from penstock.engine.context import RefusedAt
 from penstock.engine.document import WorkflowDocument, read_document
 from penstock.engine.inbox import Event
 from penstock.engine.jobs import Decision
+from penstock.engine.lint import refuse_wrong_part
 from penstock.errors import Refusal, Transient
 from penstock.ids import new_id
 from penstock.passes import Pass
@@ -66,7 +67,7 @@ class _TakenBackError(Exception):
 async def run_once(knowledge: Knowledge, run: Run) -> Ran:
     """Run a document once; nothing stays of a dry run, nor of one that is refused.
 
-    Refuses what reading and compiling a document refuse, `wrong_entity` where it is of another
+    Refuses what reading a document refuses, and what of it cannot run or would run for ever, `wrong_entity` where it is of another
     kind, `undeclared_status` where it names a status that the entity's own version has not,
     `no_workflow`, `not_allowed_in_status` where nothing handles the event, and what rules refuse.
     """
@@ -154,6 +155,7 @@ def _beside(
     if missing:
         sentence = f"{own.name}, version {own.version}, has no status {', '.join(missing)}."
         raise Refusal("undeclared_status", sentence, status=missing[0])
+    refuse_wrong_part(document, knowledge.vocabulary)
     supplied = compile_document(document, own.id, knowledge.vocabulary)
     rulesets = dict(own.rulesets)
     for event, those in supplied.rulesets.items():
