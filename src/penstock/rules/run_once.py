@@ -67,9 +67,10 @@ class _TakenBackError(Exception):
 async def run_once(knowledge: Knowledge, run: Run) -> Ran:
     """Run a document once; nothing stays of a dry run, nor of one that is refused.
 
-    Refuses what reading a document refuses, and what of it cannot run or would run for ever, `wrong_entity` where it is of another
-    kind, `undeclared_status` where it names a status that the entity's own version has not,
-    `no_workflow`, `not_allowed_in_status` where nothing handles the event, and what rules refuse.
+    Refuses what reading a document refuses, what of it cannot run or would run for ever,
+    `wrong_entity` where it is of another kind, `undeclared_status` where it names a status that the
+    entity's own version has not, `no_workflow`, `not_allowed_in_status` where nothing handles the
+    event, and what rules refuse.
     """
     document = read_document(run.document)
     run_id = new_id()
