@@ -38,7 +38,10 @@ READERS: dict[Format, Callable[[Path], pl.DataFrame]] = {
 @pytest.fixture
 def lent(database: str) -> Iterator[Shop]:
     with shop(database, "exports") as one:
-        one.sql("UPDATE product SET category_ref = 'mugs' WHERE ref IN ('P1', 'P2', 'PAIR')")
+        one.sql(
+            "UPDATE product SET category_ref = 'mugs' WHERE ref IN ('P1', 'P2', 'PAIR');"
+            "INSERT INTO category (catalogue_id, ref, within) VALUES (1, 'mugs', '{mugs}')"
+        )
         yield one
 
 

@@ -21,6 +21,7 @@ import msgspec
 from penstock.errors import Refusal
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
+MOST_DRAINED_BYTES = 4 * MAX_BODY_BYTES  # an even larger body is cut off
 MAX_KEY_LENGTH = 200
 MAX_QUERY_FIELDS = 1_000
 
@@ -168,19 +169,27 @@ async def read_body(scope: Scope, exchange: Exchange) -> bytes:
     stated = scope.headers.get("content-length")
     if stated is None:
         return await _read_pieces(exchange)
-    if not stated.isdigit() or int(stated) > MAX_BODY_BYTES:
+    if not stated.isdigit() or int(stated) > MOST_DRAINED_BYTES:
         raise _too_large()
+    if int(stated) > MAX_BODY_BYTES:
+        return await _read_pieces(exchange)
     return await exchange()  # the server reads no more than was stated
 
 
 async def _read_pieces(exchange: Exchange) -> bytes:
+    """Read a body; one that is too large is read on and dropped, so that its sender hears of it."""
     pieces: list[bytes] = []
     size = 0
     async for piece in exchange:
-        pieces.append(piece)
         size += len(piece)
-        if size > MAX_BODY_BYTES:
-            raise _too_large()
+        if size <= MAX_BODY_BYTES:
+            pieces.append(piece)
+        else:
+            pieces.clear()
+        if size > MOST_DRAINED_BYTES:
+            break
+    if size > MAX_BODY_BYTES:
+        raise _too_large()
     return b"".join(pieces)
 
 
