@@ -159,7 +159,9 @@ class Knowledge:
         async def work(tx: Tx) -> Dates:
             return await load_dates(tx, self.directory.refs)
 
-        self.dates = await self.database.run(self.schema, work)
+        dates = await self.database.run(self.schema, work)
+        if not dates.is_like(self.dates):  # what was made from the same stays
+            self.dates = dates
 
     async def refresh_capacity(self) -> None:
         """Read what is counted on the working days of now, and on controls, for proposals."""
