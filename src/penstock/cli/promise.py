@@ -83,7 +83,7 @@ def _show(choice: ChoicePromise, currency: str) -> None:
         say(f"Lacking: {one.qty} of {one.sku}.")
     for one in choice.shipments:
         if one.slots:
-            slots = ", ".join(_slot(slot) for slot in one.slots[:5])
+            slots = "; ".join(_slot(slot) for slot in one.slots[:5])
             say(f"Slots at {one.location}: {slots} (UTC).")
     when = "nobody knows when" if choice.by is None else f"there by {choice.by:%a %d %b %H:%M} UTC"
     say(f"{written(choice.cost_minor, currency)}, {when}.")

@@ -45,7 +45,7 @@ from penstock.inventory.ledger import Ledger
 from penstock.inventory.model import Terms, UseKey
 from penstock.inventory.store import CapacityKey, read_capacity
 from penstock.network.directory import Directory, load_directory
-from penstock.network.pickup_slots import SlotKey, read_slots_used
+from penstock.network.pickup_slots import SlotsUsed, read_slots_used
 from penstock.network.profiles import load_profiles
 from penstock.orders.intake import OrderInput
 from penstock.passes import Pass, run_pass
@@ -81,7 +81,7 @@ class Knowledge:
         self.vocabulary: Vocabulary = load_vocabulary()
         self.settings: Mapping[str, Any] = {}
         self.dates = Dates()
-        self.slots_used: dict[SlotKey, int] = {}
+        self.slots_used: SlotsUsed = {}
         self.attribute_types: AttributeTypes = {}
         self._channel_views: dict[int | None, dict[str, Any]] = {}
         self._workflows_of: dict[tuple[str, str, int | None], Workflow | None] = {}
