@@ -14,7 +14,7 @@ from penstock.errors import Refusal
 if TYPE_CHECKING:
     from penstock.app import Account
     from penstock.orders.intake import LineInput
-    from penstock.rules.promise import ChoicePromise, PromisedShipment
+    from penstock.rules.promise import ChoicePromise, FreeSlot, PromisedShipment
 
 Lines = Annotated[list[str], typer.Argument(metavar="SKU=QTY…", help="What is in the cart.")]
 ChannelName = Annotated[str, typer.Option("--channel", help="Where it is sold.")]
@@ -81,8 +81,17 @@ def _show(choice: ChoicePromise, currency: str) -> None:
         draw_table(("from", "what", "km", "cost", "how", "there by"), rows)
     for one in choice.lacking:
         say(f"Lacking: {one.qty} of {one.sku}.")
+    for one in choice.shipments:
+        if one.slots:
+            slots = "; ".join(_slot(slot) for slot in one.slots[:5])
+            say(f"Slots at {one.location}: {slots} (UTC).")
     when = "nobody knows when" if choice.by is None else f"there by {choice.by:%a %d %b %H:%M} UTC"
     say(f"{written(choice.cost_minor, currency)}, {when}.")
+
+
+def _slot(slot: FreeSlot) -> str:
+    left = "" if slot.left is None else f", {slot.left} left"
+    return f"{slot.start:%a %d %b %H:%M}-{slot.end:%H:%M}{left}"
 
 
 def _row(one: PromisedShipment, service: str, currency: str) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ from penstock.network.carriers import SQL, KnownLocation
 from penstock.network.hours import Calendar, SlotRule, calendar_of
 from penstock.records import Result
 
-SlotKey = tuple[int, str, datetime]  # location, service, when it begins (UTC)
+# What is counted on slots by their begin (UTC), by location and service.
+SlotsUsed = Mapping[tuple[int, str], Mapping[datetime, int]]
 _DAYS_AHEAD = timedelta(days=30)
 MAX_SLOT_DAYS = 14
 
@@ -46,10 +47,13 @@ async def free_slots(tx: Tx, location: KnownLocation, service: str, day: date) -
     return slots(_calendar(location, service), day, rule, used)
 
 
-async def read_slots_used(tx: Tx, now: datetime) -> dict[SlotKey, int]:
+async def read_slots_used(tx: Tx, now: datetime) -> SlotsUsed:
     """Return what is counted on the slots of the next thirty days."""
     span = (now - timedelta(days=1), now + _DAYS_AHEAD)
-    return {(row[0], row[1], row[2]): row[3] for row in await tx.fetch(SQL.all_slots_used, span)}
+    found: dict[tuple[int, str], dict[datetime, int]] = {}
+    for location_id, service, slot_at, used in await tx.fetch(SQL.all_slots_used, span):
+        found.setdefault((location_id, service), {})[slot_at] = used
+    return found
 
 
 def slot_end(location: KnownLocation, service: str, slot_at: datetime) -> datetime | None:
@@ -59,13 +63,13 @@ def slot_end(location: KnownLocation, service: str, slot_at: datetime) -> dateti
 
 
 def slots_from(
-    location: KnownLocation, service: str, since: datetime, used: Mapping[SlotKey, int], most: int
+    location: KnownLocation, service: str, since: datetime, used: SlotsUsed, most: int
 ) -> list[Slot]:
     """Return the first slots that begin at an instant or later and have something left."""
     rule = location.calendar.slots.get(service)
     if rule is None:
         return []
-    mine = {key[2]: n for key, n in used.items() if key[:2] == (location.id, service)}
+    mine = used.get((location.id, service), {})
     calendar = _calendar(location, service)
     today = since.astimezone(ZoneInfo(location.time_zone)).date()
     found: list[Slot] = []

@@ -26,8 +26,12 @@ Ref = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Chance = Annotated[float, msgspec.Meta(ge=0.5, le=0.999)]
 
 
-class Input(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """Root of what is read from clients."""
+class Input(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """Root of what is read from clients.
+
+    Defaults are left out of what is hashed: an order has the hash that it had before there was a
+    field that it does not use.
+    """
 
 
 class ChargeInput(Input):

@@ -42,6 +42,11 @@ class Dates(msgspec.Struct, frozen=True):
     kept: dict[tuple[Any, ...], Any] = {}
     minutes: dict[tuple[int, str, float], int] = {}
 
+    def is_like(self, other: Dates) -> bool:
+        """Tell whether dates made from either are the same."""
+        mine = (self.carriers, self.locations, self.handling)
+        return mine == (other.carriers, other.locations, other.handling)
+
     def origin(self, location_id: int, service: str) -> Origin:
         """Return the calendar and the handling of a location's service."""
         seen = self.handling.get(service, {}).get(location_id)

@@ -46,7 +46,7 @@ from penstock.inventory.limit_rules import Limits, load_limits
 from penstock.inventory.model import Terms, UseKey
 from penstock.inventory.store import CapacityKey, read_capacity
 from penstock.network.directory import Directory, load_directory
-from penstock.network.pickup_slots import SlotKey, read_slots_used
+from penstock.network.pickup_slots import SlotsUsed, read_slots_used
 from penstock.network.profiles import load_profiles
 from penstock.orders.intake import OrderInput
 from penstock.passes import Pass, run_pass
@@ -84,7 +84,7 @@ class Knowledge:
         self.vocabulary: Vocabulary = load_vocabulary()
         self.settings: Mapping[str, Any] = {}
         self.dates = Dates()
-        self.slots_used: dict[SlotKey, int] = {}
+        self.slots_used: SlotsUsed = {}
         self.attribute_types: AttributeTypes = {}
         self._channel_views: dict[int | None, dict[str, Any]] = {}
         self._workflows_of: dict[tuple[str, str, int | None], Workflow | None] = {}
@@ -167,7 +167,9 @@ class Knowledge:
         async def work(tx: Tx) -> Dates:
             return await load_dates(tx, self.directory.refs)
 
-        self.dates = await self.database.run(self.schema, work)
+        dates = await self.database.run(self.schema, work)
+        if not dates.is_like(self.dates):  # what was made from the same stays
+            self.dates = dates
 
     async def refresh_capacity(self) -> None:
         """Read what is counted on the working days of now, and on controls, for proposals."""

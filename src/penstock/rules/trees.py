@@ -134,10 +134,18 @@ def _make_choice(knowledge: Knowledge, order: Order, ordinal: int, asked: Choice
         choice.workflow_id, choice.status = workflow.id, workflow.initial
     if asked.pickup_location is not None:
         choice.pickup_location_id = knowledge.location_id(asked.pickup_location)
+        if to is None:  # it goes no farther than where it is collected
+            choice.destination = _there(knowledge, choice.pickup_location_id)
     before = sum(len(other.lines) for other in order.choices)
     for place, line in enumerate(asked.lines, start=before + 1):
         choice.lines.append(_make_line(knowledge, order, choice, place, line))
     return choice
+
+
+def _there(knowledge: Knowledge, location_id: int) -> Destination:
+    directory = knowledge.directory
+    row = directory.row_of[location_id]
+    return Destination(float(directory.latitudes[row]), float(directory.longitudes[row]))
 
 
 def _make_line(
