@@ -68,9 +68,7 @@ async def _order(served: Served, order_id: str, *, explained: bool) -> Reply:
         if not trees:
             return None
         document = order_document(trees[0], served.knowledge)
-        times = await times_of(tx, [one.id for one in trees[0].fulfilments])
-        for part in document["fulfilments"]:
-            part["times"] = times.get(part["id"], {})
+        document["times"] = await times_of(tx, [one.id for one in trees[0].fulfilments])
         document["history"] = [_event(row) for row in await tx.fetch(SQL.history_of_order, key)]
         skus = {line.product_id: line.sku for line in every_line(trees[0].lines())}
         currency = trees[0].currency if explained else None

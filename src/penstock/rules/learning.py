@@ -165,12 +165,10 @@ async def _note(tx: Tx, times: Sequence[_Time]) -> set[tuple[str, str]]:
     return {(row[0], row[1]) for row in rows}
 
 
-async def times_of(tx: Tx, ids: Sequence[str]) -> dict[str, dict[str, datetime]]:
-    """Return the known steps of fulfilments with their instants, by id."""
-    found: dict[str, dict[str, datetime]] = {}
-    for fulfilment_id, step, at, *_ in await tx.fetch(SQL.times_of_fulfilments, (uuid_array(ids),)):
-        found.setdefault(fulfilment_id, {})[step] = at
-    return found
+async def times_of(tx: Tx, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the known steps of fulfilments with their instants, in order of both."""
+    rows = await tx.fetch(SQL.times_of_fulfilments, (uuid_array(ids),))
+    return [{"fulfilment_id": row[0], "step": row[1], "at": row[2]} for row in rows]
 
 
 # ── what follows ──────────────────────────────────────────────────────────────────────────────────
