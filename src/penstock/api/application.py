@@ -19,6 +19,7 @@ from penstock.api.availability import get_availability, post_availability
 from penstock.api.bridge import reply_of
 from penstock.api.errors import failed, method_not_allowed, refused
 from penstock.api.exchange import Exchange, Reply, Request, Scope, read_request, send_reply
+from penstock.api.history import get_stock
 from penstock.api.intake import post_orders
 from penstock.api.order_views import get_orders
 from penstock.api.promises import post_basket, post_promise
@@ -34,7 +35,7 @@ Handler: TypeAlias = Callable[[Served, Request], Awaitable[Reply]]
 HOT: Mapping[str, Mapping[str, Handler]] = {
     "/v1/orders": {"POST": post_orders, "GET": get_orders},
     "/v1/availability": {"GET": get_availability, "POST": post_availability},
-    "/v1/stock": {"POST": post_stock},
+    "/v1/stock": {"POST": post_stock, "GET": get_stock},
     "/v1/promises": {"POST": post_promise},
     "/v1/baskets": {"POST": post_basket},
 }

@@ -35,6 +35,8 @@ ROUTES: Sequence[tuple[str, str, str]] = (
     ("GET", "/v1/availability?channel=…&sku=…", "what may be promised, in total or by location"),
     ("POST", "/v1/stock", "counts, up to 20,000 rows"),
     ("POST", "/v1/stock/adjustments", "changes, up to 20,000 rows"),
+    ("GET", "/v1/stock?sku=…&at=…", "what stock is, or was at an instant"),
+    ("GET", "/v1/stock/history?sku=…&location=…", "why stock is what it is, movement by movement"),
     ("POST", "/v1/locations/{ref}/services/{service}", "switch a service of a location on or off"),
     ("POST", "/v1/networks/{ref}/services/{service}", "the same for a network"),
     ("GET", "/healthz", "whether the process lives"),

@@ -20,6 +20,7 @@ from penstock.api import (
     entities,
     exchange,
     health,
+    history,
     order_actions,
     order_views,
     page,
@@ -128,7 +129,11 @@ def _of_the_rest(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
     async def switch_network(request: Incoming, ref: str, service: str) -> Outgoing:
         return await _done(request, lambda r: switches.switch_network(served(), ref, service, r))
 
-    return [adjust, switch_location, switch_network]
+    @get("/v1/stock/history")
+    async def stock_history(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: history.get_history(served(), r))
+
+    return [adjust, stock_history, switch_location, switch_network]
 
 
 def _of_places(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

@@ -23,6 +23,7 @@ from penstock.cli import (
     product,
     rules,
     setting,
+    stock,
     stuck,
     switch,
     trace,
@@ -86,6 +87,7 @@ app.add_typer(rules.commands, name="rules", rich_help_panel=DATA)
 app.add_typer(pack.commands, name="pack", rich_help_panel=DATA)
 app.add_typer(setting.commands, name="setting", rich_help_panel=DATA)
 app.add_typer(location.location, name="location", rich_help_panel=DATA)
+app.add_typer(stock.commands, name="stock", rich_help_panel=DATA)
 app.add_typer(control.commands, name="control", rich_help_panel=DATA)
 app.add_typer(product.commands, name="product", rich_help_panel=DATA)
 app.add_typer(switch.network, name="network", rich_help_panel=DATA)
