@@ -19,6 +19,7 @@ import structlog
 
 from penstock import embedded
 from penstock.access.accounts import schema_of
+from penstock.audit.background import Auditor
 from penstock.availability.atp import Availability
 from penstock.availability.follow import Follower
 from penstock.availability.index import Index
@@ -180,19 +181,26 @@ async def _watch_capacity(knowledge: Knowledge, stop: asyncio.Event) -> None:
             _log.warning("capacity not read", error=str(error))
 
 
-async def run_worker(account: Account, stop: asyncio.Event) -> None:
-    """Run due events and jobs, end expired holds and make partitions until told to stop."""
+async def run_worker(account: Account, stop: asyncio.Event, audit_every_s: float = 0) -> None:
+    """Run due events and jobs, end expired holds and make partitions until told to stop.
+
+    Audits in the background every so often; 0: never.
+    """
 
     async def session(connection: Connection) -> None:
         await _work(account, connection.info.backend_pid, stop)
 
-    jobs = asyncio.create_task(run_jobs(account.knowledge, stop))
-    jobs.add_done_callback(_stop_process_if_broken)
+    tasks = [asyncio.create_task(run_jobs(account.knowledge, stop))]
+    if audit_every_s:
+        auditor = Auditor(account.database, account.schema, audit_every_s)
+        tasks.append(asyncio.create_task(auditor.run(stop)))
+    for task in tasks:
+        task.add_done_callback(_stop_process_if_broken)
     try:
         await keep_connected(account.conninfo, session, stop)
     finally:
         stop.set()
-        await asyncio.gather(jobs, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _make_partitions(tx: Tx) -> None:

@@ -39,6 +39,8 @@ ROUTES: Sequence[tuple[str, str, str]] = (
     ("GET", "/v1/stock/history?sku=…&location=…", "why stock is what it is, movement by movement"),
     ("POST", "/v1/locations/{ref}/services/{service}", "switch a service of a location on or off"),
     ("POST", "/v1/networks/{ref}/services/{service}", "the same for a network"),
+    ("GET", "/v1/audit", "what the audit has found"),
+    ("GET", "/metrics", "metrics, in OpenMetrics text"),
     ("GET", "/healthz", "whether the process lives"),
     ("GET", "/readyz", "whether it may be sent requests"),
 )

@@ -15,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from penstock.api import (
     adjustments,
+    audit,
     controls,
     desk,
     entities,
@@ -294,8 +295,16 @@ def _of_health(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
     async def readyz() -> Outgoing:
         return _response(await health.readyz(served()))
 
+    @get("/metrics")
+    async def metrics(request: Incoming) -> Outgoing:
+        return await _done(request, lambda _: audit.get_metrics(served()))
+
+    @get("/v1/audit")
+    async def get_audit(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: audit.get_audit(served(), r))
+
     @get("/")
     async def index(request: Incoming) -> Outgoing:
         return await _done(request, lambda r: page.front_page(served(), r))
 
-    return [healthz, readyz, index]
+    return [healthz, readyz, metrics, get_audit, index]

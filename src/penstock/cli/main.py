@@ -12,6 +12,7 @@ import typer
 
 from penstock.cli import (
     account,
+    audit,
     calendar,
     control,
     database,
@@ -29,7 +30,6 @@ from penstock.cli import (
     trace,
     workflow,
 )
-from penstock.cli.audit import audit
 from penstock.cli.bench import bench
 from penstock.cli.demo import demo
 from penstock.cli.door import Door
@@ -97,7 +97,7 @@ app.add_typer(account.commands, name="account", rich_help_panel=CARE)
 app.command(rich_help_panel=CARE)(account.migrate)
 app.add_typer(database.commands, name="db", rich_help_panel=CARE)
 app.command(rich_help_panel=CARE)(database.config)
-app.command(rich_help_panel=CARE)(audit)
+app.add_typer(audit.commands, name="audit", rich_help_panel=CARE)
 app.command(rich_help_panel=CARE)(bench)
 
 if __name__ == "__main__":

@@ -51,6 +51,8 @@ CREATE TABLE audit_checkpoint (
     number        bigint  NOT NULL DEFAULT 0,  -- the journal of passes up to it is added up
     next_position integer NOT NULL DEFAULT 1,  -- where looking at positions goes on
     claimed_until timestamptz NOT NULL DEFAULT '-infinity',
+    entries_read  bigint  NOT NULL DEFAULT 0,  -- by all runs together
+    positions_read bigint NOT NULL DEFAULT 0,
     journal_from  timestamptz                  -- the journal before it has been pruned
 ) WITH (fillfactor = 50);
 INSERT INTO audit_checkpoint DEFAULT VALUES;
