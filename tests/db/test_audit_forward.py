@@ -11,7 +11,7 @@ import pytest
 from tests.db.audited_rows import SEED, journal_row, uid
 from tests.db.stock_moves import account
 from tests.db.test_audit import BREAKS, breaches, run_sql
-from tests.shop import shop
+from tests.shop import shop, until
 
 from penstock.audit.background import Auditor
 from penstock.audit.findings import Finding, last_runs, open_findings, resolved_findings
@@ -96,7 +96,8 @@ IN_THE_PAST = {
     "a journal of a position beyond the last",
     "a journal of a position in between that is gone",
 }
-BEYOND = {"a promise of more than there is", "a promise from what a count had made short"}
+# Passes that get other numbers are read again: their entries are found twice.
+RENUMBERED = {"a number left out"}
 
 
 def numbered(text: str) -> str:
@@ -105,7 +106,7 @@ def numbered(text: str) -> str:
     return new + text.replace(f"VALUES (3001, {uid(3)}", f"VALUES (3001, {uid(4)}")
 
 
-@pytest.mark.parametrize("what", [what for what in BREAKS if what not in IN_THE_PAST])
+@pytest.mark.parametrize("what", [what for what in BREAKS if what not in IN_THE_PAST | RENUMBERED])
 def test_a_breach_after_the_checkpoint_is_found_kept_and_explained(
     database: str, schema: str, what: str
 ) -> None:
@@ -156,12 +157,11 @@ def test_an_entry_that_does_not_follow_the_one_before_is_found_when_it_comes(
         "UPDATE position SET on_hand = 4, version = 4, journal_id = 4000 WHERE id = 3",
     )
     assert breaches(forward(database, schema)) == {"journal": 3}
+    at = "version 4 (journal row 4000)"
     assert [one.sentence for one in found(database, schema)] == [
-        "Position 1: version 4 (journal row 4000) says 9 on hand and 1 reserved, the entries up to "
-        "it make 8 and 1.",
-        "Position 2: after version 2 its journal has version 4 (journal row 4000).",
-        "Position 3: version 4 (journal row 4000) names 1000 as the journal row before, which is "
-        "3000.",
+        f"Position 1: {at} says 9 on hand and 1 reserved, the entries up to it make 8 and 1.",
+        f"Position 2: after version 2 its journal has {at}.",
+        f"Position 3: {at} names 1000 as the journal row before, which is 3000.",
     ]
     assert [one.key for one in found(database, schema)] == ["chain:1", "chain:2", "chain:3"]
 
@@ -236,11 +236,12 @@ def test_a_background_audit_runs_in_the_worker_until_it_is_told_to_stop(
     async def story(db: Database) -> int:
         stop = asyncio.Event()
         task = asyncio.create_task(Auditor(db, schema, 0.05).run(stop))
-        while not (runs := await db.run(schema, lambda tx: last_runs(tx, 9))) or len(runs) < 3:
-            await asyncio.sleep(0.02)
+        await until(
+            lambda: len(rows(database, schema, "SELECT 1 FROM audit_run")) >= 3, "no three runs"
+        )
         stop.set()
         await asyncio.wait_for(task, 10)
-        return len(runs)
+        return len(await db.run(schema, lambda tx: last_runs(tx, 9)))
 
     assert with_database(database, story) >= 3
 

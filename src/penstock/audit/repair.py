@@ -34,6 +34,8 @@ _CAPACITY = re.compile(r"Location (\d+), (.+) on (\d{4}-\d\d-\d\d)$")
 _CONTROL = re.compile(r"Control (\d+) .*, product (\d+)(?: at location (\d+))?$")
 _encode = msgspec.json.Encoder().encode
 
+_COLUMNS = ("on_hand", "reserved", "version", "journal_id")
+
 Values = dict[str, Any]
 
 
@@ -81,8 +83,9 @@ def is_repairable(finding: Finding) -> bool:
 class _Weighed(Exception):
     """Rolls back what was only looked at, and says what was seen."""
 
-    def __init__(self, before: Values, after: Values) -> None:
+    def __init__(self, key: str, before: Values, after: Values) -> None:
         super().__init__()
+        self.key = key
         self.before = before
         self.after = after
 
@@ -97,19 +100,20 @@ async def propose(database: Database, schema: str, finding: Finding) -> Proposal
         return None
 
     async def look(tx: Tx) -> None:
-        raise _Weighed(*await work.weigh(tx))
+        mine = await _fitting(tx, work)
+        raise _Weighed(mine.key, *await mine.weigh(tx))
 
     try:
         await database.run(schema, look)
     except Refusal:
         return None
     except _Weighed as weighed:
-        before, after = weighed.before, weighed.after
+        key, before, after = weighed.key, weighed.before, weighed.after
     else:
         return None
     if before == after:
         return None
-    says = _says(work.key, before, after)
+    says = _says(key, before, after)
     return Proposal(finding.id, finding.check, finding.subject, says, before, after)
 
 
@@ -125,6 +129,7 @@ async def repair(database: Database, schema: str, finding_id: int, by: str) -> R
         if mine is None:
             sentence = f"{finding.subject}: no repair follows from what is known; a person decides."
             raise Refusal("not_repairable", sentence, id=finding_id)
+        mine = await _fitting(tx, mine)
         before, after = await mine.weigh(tx)
         if before == after:
             sentence = f"{finding.subject} is as it should be: let the audit look again."
@@ -209,6 +214,18 @@ def _opposite(now_is: Values, done: Repair) -> Values:
     return {**now_is, **left}
 
 
+async def _fitting(tx: Tx, work: Work) -> Work:
+    """Return the work that fits: where a position's row differs from its journal, that goes first.
+
+    Who reads the whole journal cannot tell which of the two is wrong.
+    """
+    if not work.key.startswith("chain:"):
+        return work
+    position = _work_of(work.key.replace("chain:", "position:"))
+    before, after = await position.weigh(tx)
+    return work if before == after else position
+
+
 def _work_for(finding: Finding) -> Work | None:
     if finding.key.startswith("chain:"):
         return _work_of(finding.key)
@@ -244,9 +261,7 @@ def _position(key: str, position_id: int) -> Work:
         row = await _locked(tx, position_id)
         states = await _state(tx, position_id)
         kept: Any = await tx.fetch_one(SQL.kept_of_position, (position_id,))
-        before: Values = dict(
-            zip(("on_hand", "reserved", "version", "journal_id"), row[3:7], strict=True)
-        )
+        before: Values = dict(zip(_COLUMNS, row[3:7], strict=True))
         if tuple(row[3:7]) == _values(states) and row[4] == kept[0]:
             return before, before
         version = max(int(states.versions[0]), row[5]) + 1
