@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from tests.db.audited_rows import SEED, journal_row, uid
 from tests.db.stock_moves import account
-from tests.db.test_audit import BREAKS, breaches, run_sql
+from tests.db.test_audit import BREAKS, breaches, number_until, run_sql, write_until
 from tests.shop import shop, until
 
 from penstock.audit.background import Auditor
@@ -18,6 +18,7 @@ from penstock.audit.findings import Finding, last_runs, open_findings, resolved_
 from penstock.audit.report import Report
 from penstock.audit.run import audit, audit_forward, audit_fully
 from penstock.db import Database
+from penstock.errors import Refusal
 
 T = TypeVar("T")
 
@@ -252,3 +253,46 @@ def test_a_full_audit_says_the_same_as_one_from_nothing_that_goes_forward(databa
         assert [breaches(report) for report in reports] == [{}, {}]
         whole = with_database(lent.conninfo, lambda db: audit(db, lent.schema))
         assert breaches(whole) == {}
+
+
+async def unless_overtaken(work: Awaitable[T]) -> T | None:
+    """Return what an audit returns; None if another one was faster."""
+    try:
+        return await work
+    except Refusal as refusal:
+        if refusal.code != "audit_overtaken":
+            raise
+        return None
+
+
+def test_writers_at_work_are_no_breach_to_audits_that_go_on(database: str, schema: str) -> None:
+    """Two writers reserve and count, numbers come late, and two kinds of audit run at once."""
+
+    async def background_audits(db: Database, stop: asyncio.Event) -> int:
+        ran = 0
+        while not stop.is_set():
+            run_sql(database, schema, "UPDATE audit_checkpoint SET claimed_until = '-infinity'")
+            ran += await unless_overtaken(Auditor(db, schema, 0.0).run_once()) is not None
+        return ran
+
+    async def story(db: Database) -> list[Report]:
+        stop, over = asyncio.Event(), asyncio.Event()
+        writers = [asyncio.create_task(write_until(db, schema, seed, stop)) for seed in (4, 5)]
+        others = asyncio.create_task(background_audits(db, over))
+        numbers = asyncio.create_task(number_until(db, schema, stop))
+        reports: list[Report] = []
+        while len(reports) < 6:
+            report = await unless_overtaken(audit_forward(db, schema))
+            reports += [] if report is None else [report]
+        over.set()
+        assert await others > 0
+        stop.set()
+        moved = sum(await asyncio.gather(*writers))
+        await numbers
+        assert moved > len(reports)
+        reports.append(await audit_forward(db, schema))
+        return [*reports, await audit_fully(db, schema)]
+
+    reports = with_database(database, story)
+    assert [breaches(report) for report in reports] == [{}] * len(reports)
+    assert rows(database, schema, "SELECT sentence FROM audit_finding") == []
