@@ -18,7 +18,6 @@ from penstock.audit.findings import Finding, last_runs, open_findings, resolved_
 from penstock.audit.report import Report
 from penstock.audit.run import audit, audit_forward, audit_fully
 from penstock.db import Database
-from penstock.errors import Refusal
 
 T = TypeVar("T")
 
@@ -255,16 +254,6 @@ def test_a_full_audit_says_the_same_as_one_from_nothing_that_goes_forward(databa
         assert breaches(whole) == {}
 
 
-async def unless_overtaken(work: Awaitable[T]) -> T | None:
-    """Return what an audit returns; None if another one was faster."""
-    try:
-        return await work
-    except Refusal as refusal:
-        if refusal.code != "audit_overtaken":
-            raise
-        return None
-
-
 def test_writers_at_work_are_no_breach_to_audits_that_go_on(database: str, schema: str) -> None:
     """Two writers reserve and count, numbers come late, and two kinds of audit run at once."""
 
@@ -272,7 +261,7 @@ def test_writers_at_work_are_no_breach_to_audits_that_go_on(database: str, schem
         ran = 0
         while not stop.is_set():
             run_sql(database, schema, "UPDATE audit_checkpoint SET claimed_until = '-infinity'")
-            ran += await unless_overtaken(Auditor(db, schema, 0.0).run_once()) is not None
+            ran += await Auditor(db, schema, 0.0).run_once()
         return ran
 
     async def story(db: Database) -> list[Report]:
@@ -280,10 +269,7 @@ def test_writers_at_work_are_no_breach_to_audits_that_go_on(database: str, schem
         writers = [asyncio.create_task(write_until(db, schema, seed, stop)) for seed in (4, 5)]
         others = asyncio.create_task(background_audits(db, over))
         numbers = asyncio.create_task(number_until(db, schema, stop))
-        reports: list[Report] = []
-        while len(reports) < 6:
-            report = await unless_overtaken(audit_forward(db, schema))
-            reports += [] if report is None else [report]
+        reports = [await audit_forward(db, schema) for _ in range(6)]
         over.set()
         assert await others > 0
         stop.set()

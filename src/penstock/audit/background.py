@@ -57,6 +57,7 @@ class Auditor:
         self._stop = asyncio.Event()
         self._whole_at = float("-inf")
         self._whole_took_s = 0.0
+        self._claimed_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Audit every so often, if nobody else does, until told to stop."""
@@ -68,19 +69,28 @@ class Auditor:
                 return
             except (PenstockError, psycopg.Error) as error:
                 _log.warning("audit not ended", error=str(error).strip())
+            except Exception:  # noqa: BLE001 (a worker works on whatever its audit comes to)
+                _log.exception("audit failed")
 
     async def run_once(self) -> bool:
         """Run if the last run is long enough ago and nobody else is at it; tells whether it did."""
         if not await self._database.run(self._schema, _claim):
             return False
+        self._claimed_at = time.monotonic()
         left_for = 0.0
         try:
             await self._audit()
             left_for = self._every_s
         finally:
-            hold: Callable[[Tx], Awaitable[int]] = lambda tx: tx.execute(SQL.hold, (left_for,))  # noqa: E731 (one line)
-            await self._database.run(self._schema, hold)
+            await self._hold(left_for)
         return True
+
+    async def _hold(self, seconds: float) -> None:
+        async def hold(tx: Tx) -> None:
+            await tx.execute(SQL.hold, (seconds,))
+
+        await self._database.run(self._schema, hold)
+        self._claimed_at = time.monotonic()
 
     async def _audit(self) -> None:
         started_at = datetime.now(UTC)
@@ -112,8 +122,10 @@ class Auditor:
             )
             if step is None:
                 return
-            await forward.write_step(self._database, self._schema, known.number, step)
-            known.number, known.entries = step.number, known.entries + step.entries
+            known.number = await forward.write_step(
+                self._database, self._schema, known.number, step
+            )
+            known.entries += step.entries
             known.touched |= set(step.folded.states.ids.tolist())
             known.roots |= set(step.roots)
             if max(len(known.touched), len(known.roots)) > MOST_TOUCHED:
@@ -174,6 +186,8 @@ class Auditor:
         """Do a piece of work, and rest in proportion to what it took."""
         started = time.monotonic()
         done = await work()
+        if started > self._claimed_at + CLAIM_S / LOOKS:
+            await self._hold(CLAIM_S)
         rest_s = min(REST * (time.monotonic() - started), LONGEST_REST_S)
         if await pause(self._stop, rest_s):
             raise Stopped

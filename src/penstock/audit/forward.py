@@ -3,10 +3,10 @@
 Passes are followed by number. The entries of a piece are added up on top of what their positions
 were at the checkpoint (`fold.py`); what they are now, marks for walks into the past, what was found
 wrong and the new checkpoint are written in one transaction, so that a run that is killed is gone
-on with where it was, and of two at once one stops (`audit_overtaken`). Positions are then held
-against that: each piece in one snapshot with the journal it sees beyond the checkpoint, so that a
-difference is a breach although others write. Reads by its own statements; shares no code with the
-rooms that write what it judges.
+on with where it was, and of two at once each goes on where the other has come. Positions are then
+held against that: each piece in one snapshot with the journal it sees beyond the checkpoint, so
+that a difference is a breach although others write. Reads by its own statements; shares no code
+with the rooms that write what it judges.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from penstock.audit.fold import Fault, Folded, States, fold, nothing, on_top
 from penstock.audit.snapshots import Piece, read, read_piece
 from penstock.audit.stock import no_positions, stray
 from penstock.db import Database, Row, Tx, uuid_array
-from penstock.errors import Refusal
 
 PASSES_A_PIECE = 200
 MOST_PASSES_A_PIECE = 5_000
@@ -121,19 +120,22 @@ async def states_of(tx: Tx, ids: NDArray[np.int32], kind: int = CHECKPOINT) -> S
     return states if row[0] is None else on_top(states, States(*row))
 
 
-async def write_step(database: Database, schema: str, number: int, step: Step) -> None:
-    """Write what a step has come to; refuses with `audit_overtaken` if somebody else goes on."""
+async def write_step(database: Database, schema: str, number: int, step: Step) -> int:
+    """Write what a step has come to; returns the checkpoint, which another audit may have moved.
 
-    async def work(tx: Tx) -> None:
+    Then nothing is written: what that one has added up is kept.
+    """
+
+    async def work(tx: Tx) -> int:
         if await tx.execute(SQL.advance, (step.number, number)) != 1:
-            raise Refusal("audit_overtaken", "Another audit of this account goes on from here.")
+            return (await checkpoint(tx))[0]
         await write_baselines(tx, CHECKPOINT, step.folded.states)
         if len(step.marks[0]):
             await tx.execute(SQL.write_marks, step.marks)
         await findings.note(tx, [_broken_chain(fault) for fault in step.folded.faults])
-        await tx.execute(SQL.hold, (CLAIM_S,))
+        return step.number
 
-    await database.run(schema, work)
+    return await database.run(schema, work)
 
 
 async def write_baselines(tx: Tx, kind: int, states: States) -> None:

@@ -112,7 +112,7 @@ async def prune_journal(
     """Take journal rows out that were recorded before the month of an instant.
 
     The audit is brought up to date first. Refusals: `journal_not_clean` where a journal is found
-    broken, `journal_not_numbered` where a pass of then has no number yet, `audit_overtaken`.
+    broken, `journal_not_numbered` where a pass of then has no number yet.
     """
     since = month_of(before)
     await audit_forward(database, schema, progress=tell)

@@ -88,7 +88,6 @@ async def audit_forward(
     """Read the journal on from the checkpoint, and check everything else whole.
 
     What is reported is what is open at the end: breaches found earlier stay until they are gone.
-    Refuses with `audit_overtaken` if another audit moves the checkpoint meanwhile.
     """
     started, started_at = time.perf_counter(), datetime.now(UTC)
     tell = progress or _silence
@@ -119,8 +118,8 @@ async def _read_on(database: Database, schema: str, known: Known, tell: Progress
         step = await forward.read_step(database, schema, piece, known.number, roots=False)
         if step is None:
             return known
-        await forward.write_step(database, schema, known.number, step)
-        known.number, known.entries = step.number, known.entries + step.entries
+        known.number = await forward.write_step(database, schema, known.number, step)
+        known.entries += step.entries
         tell("journal", known.entries, 0)
 
 
