@@ -1,4 +1,4 @@
-"""The audit that never ends: in the worker, a little at a time, at most a fifth of one connection.
+"""The audit that never ends: in the worker, a little at a time, at most a tenth of one connection.
 
 A run goes on from the checkpoint: it adds up the journal of new passes, looks at the positions and
 orders these have moved, at what is still open, and at some more positions, so that each has its
@@ -31,7 +31,7 @@ from penstock.db import Database, Tx
 from penstock.errors import PenstockError
 from penstock.events.session import pause
 
-REST = 4  # a piece that took a second is followed by so many of rest
+REST = 9  # a piece that took a second is followed by so many of rest
 LONGEST_REST_S = 20.0
 POSITIONS_A_PIECE = 10_000
 POSITIONS_A_RUN = 20_000  # beside those that were moved
