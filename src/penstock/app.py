@@ -19,6 +19,7 @@ import structlog
 
 from penstock import embedded
 from penstock.access.accounts import schema_of
+from penstock.audit.background import Auditor
 from penstock.availability.atp import Availability
 from penstock.availability.cursor import AsOf
 from penstock.availability.feeds import Feeds
@@ -198,8 +199,11 @@ async def _watch_feeds(
         feeds.keep_up(availability, knowledge.channels, as_of)
 
 
-async def run_worker(account: Account, stop: asyncio.Event) -> None:
-    """Run due events and jobs, tell crossings, end expired holds, make partitions, until `stop`."""
+async def run_worker(account: Account, stop: asyncio.Event, audit_every_s: float = 0) -> None:
+    """Run due events and jobs, tell crossings, end expired holds, make partitions, until `stop`.
+
+    Audits in the background every so often; 0: never.
+    """
 
     async def session(connection: Connection) -> None:
         await _work(account, connection.info.backend_pid, stop)
@@ -210,6 +214,9 @@ async def run_worker(account: Account, stop: asyncio.Event) -> None:
         asyncio.create_task(run_expiry(account.knowledge, stop)),
         asyncio.create_task(watcher.run(account.conninfo, stop)),
     ]
+    if audit_every_s:
+        auditor = Auditor(account.database, account.schema, audit_every_s)
+        tasks.append(asyncio.create_task(auditor.run(stop)))
     for task in tasks:
         task.add_done_callback(_stop_process_if_broken)
     try:

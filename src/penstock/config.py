@@ -47,6 +47,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     worker_processes: int = 1
     pool_size: int = 8
     group_max_orders: int = 1000
+    audit_every_s: int = 60
     smtp_url: str | None = None
     mail_from: str | None = None
 
@@ -232,6 +233,13 @@ SETTINGS: tuple[Setting, ...] = (
         accepts="a whole number from 1 to 1000",
         meaning="How many orders are taken in and decided in one transaction at most.",
         read=_whole_number(1, 1000),
+    ),
+    Setting(
+        field="audit_every_s",
+        default="`60`",
+        accepts="a whole number from 0 to 86400",
+        meaning="How often a worker audits what has happened since, in seconds; 0: never.",
+        read=_whole_number(0, 86_400),
     ),
     Setting(
         field="smtp_url",

@@ -99,7 +99,7 @@ def test_what_is_no_json_is_refused(web: httpx.Client, path: str, body: bytes) -
 REFUSED_REQUESTS: list[tuple[str, str, int, str]] = [
     ("GET", "/v1/nowhere", 404, "not_found"),
     ("PUT", "/v1/orders", 405, "method_not_allowed"),
-    ("GET", "/v1/stock", 405, "method_not_allowed"),
+    ("PUT", "/v1/stock", 405, "method_not_allowed"),
     ("PUT", "/healthz", 405, "method_not_allowed"),
     ("GET", f"/v1/orders/{NOBODY}", 404, "unknown_order"),
     ("GET", "/v1/orders/17", 422, "invalid_id"),

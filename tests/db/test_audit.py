@@ -345,8 +345,8 @@ def test_writers_at_work_are_no_breach(database: str, schema: str) -> None:
 
     async def story(db: Database) -> Report:
         stop = asyncio.Event()
-        writers = [asyncio.create_task(_write(db, schema, seed, stop)) for seed in (1, 2)]
-        numbers = asyncio.create_task(_number(db, schema, stop))
+        writers = [asyncio.create_task(write_until(db, schema, seed, stop)) for seed in (1, 2)]
+        numbers = asyncio.create_task(number_until(db, schema, stop))
         reports = [await audit(db, schema) for _ in range(8)]
         stop.set()
         moved = sum(await asyncio.gather(*writers))
@@ -360,7 +360,7 @@ def test_writers_at_work_are_no_breach(database: str, schema: str) -> None:
     assert report.figures.journal_entries > 8
 
 
-async def _write(db: Database, schema: str, seed: int, stop: asyncio.Event) -> int:
+async def write_until(db: Database, schema: str, seed: int, stop: asyncio.Event) -> int:
     random = np.random.default_rng(seed)
     done = 0
     while not stop.is_set():
@@ -394,7 +394,7 @@ async def _count_in_and_reserve(tx: Pass, position_id: int, qty: int, journal_id
     )
 
 
-async def _number(db: Database, schema: str, stop: asyncio.Event) -> None:
+async def number_until(db: Database, schema: str, stop: asyncio.Event) -> None:
     """Give numbers to what is visible, as a sequencer does, but only to a few at a time."""
     limits = np.random.default_rng(3)
     while not stop.is_set():

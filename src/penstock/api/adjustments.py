@@ -20,6 +20,7 @@ from penstock.api.served import Served
 from penstock.api.stock_rows import Envelope, Problem, Resolved, StockRow
 from penstock.errors import Refusal
 from penstock.ids import new_id
+from penstock.inventory.causes import note_reasons
 from penstock.inventory.counts import adjust_stock
 from penstock.inventory.model import Adjustment
 from penstock.orders.commands import claim_keys
@@ -96,6 +97,7 @@ async def _adjust(tx: Pass, chunk: Envelope, key: str | None) -> Report:
     fresh = await _fresh(tx, list(zip(keys, hashes, strict=True)), resolved, report)
     adjustments = [_adjustment(tx, rows[resolved.places[n]], resolved, n) for n in fresh]
     await adjust_stock(tx, adjustments, new_id())
+    note_reasons(tx, adjustments)
     report.applied = len(fresh)
     report.refused = len(report.problems)
     report.problems.sort(key=lambda problem: problem.row)

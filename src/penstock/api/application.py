@@ -21,6 +21,7 @@ from penstock.api.carts import get_carts, hold_cart
 from penstock.api.changes import get_changes
 from penstock.api.errors import failed, method_not_allowed, refused
 from penstock.api.exchange import Exchange, Reply, Request, Scope, read_request, send_reply
+from penstock.api.history import get_stock
 from penstock.api.intake import post_orders
 from penstock.api.order_views import get_orders
 from penstock.api.promises import post_basket, post_promise
@@ -38,7 +39,7 @@ HOT: Mapping[str, Mapping[str, Handler]] = {
     "/v1/carts": {"POST": hold_cart, "GET": get_carts},
     "/v1/availability": {"GET": get_availability, "POST": post_availability},
     "/v1/availability/changes": {"GET": get_changes},
-    "/v1/stock": {"POST": post_stock},
+    "/v1/stock": {"POST": post_stock, "GET": get_stock},
     "/v1/promises": {"POST": post_promise},
     "/v1/baskets": {"POST": post_basket},
 }

@@ -36,8 +36,12 @@ ROUTES: Sequence[tuple[str, str, str]] = (
     ("GET", "/v1/availability/changes?channel=…", "what changed since a cursor"),
     ("POST", "/v1/stock", "counts, up to 20,000 rows"),
     ("POST", "/v1/stock/adjustments", "changes, up to 20,000 rows"),
+    ("GET", "/v1/stock?sku=…&at=…", "what stock is, or was at an instant"),
+    ("GET", "/v1/stock/history?sku=…&location=…", "why stock is what it is, movement by movement"),
     ("POST", "/v1/locations/{ref}/services/{service}", "switch a service of a location on or off"),
     ("POST", "/v1/networks/{ref}/services/{service}", "the same for a network"),
+    ("GET", "/v1/audit", "what the audit has found"),
+    ("GET", "/metrics", "metrics, in OpenMetrics text"),
     ("GET", "/healthz", "whether the process lives"),
     ("GET", "/readyz", "whether it may be sent requests"),
 )

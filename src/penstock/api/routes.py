@@ -15,12 +15,14 @@ from litestar.handlers import HTTPRouteHandler
 
 from penstock.api import (
     adjustments,
+    audit,
     carriers,
     controls,
     desk,
     entities,
     exchange,
     health,
+    history,
     order_actions,
     order_views,
     page,
@@ -134,7 +136,11 @@ def _of_the_rest(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
     async def switch_network(request: Incoming, ref: str, service: str) -> Outgoing:
         return await _done(request, lambda r: switches.switch_network(served(), ref, service, r))
 
-    return [adjust, switch_location, switch_network]
+    @get("/v1/stock/history")
+    async def stock_history(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: history.get_history(served(), r))
+
+    return [adjust, stock_history, switch_location, switch_network]
 
 
 def _of_places(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
@@ -335,8 +341,16 @@ def _of_health(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
     async def readyz() -> Outgoing:
         return _response(await health.readyz(served()))
 
+    @get("/metrics")
+    async def metrics(request: Incoming) -> Outgoing:
+        return await _done(request, lambda _: audit.get_metrics(served()))
+
+    @get("/v1/audit")
+    async def get_audit(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: audit.get_audit(served(), r))
+
     @get("/")
     async def index(request: Incoming) -> Outgoing:
         return await _done(request, lambda r: page.front_page(served(), r))
 
-    return [healthz, readyz, index]
+    return [healthz, readyz, metrics, get_audit, index]

@@ -25,7 +25,9 @@ from penstock.api.served import Served
 from penstock.api.stock_rows import Envelope, Problem, Resolved, StockRow
 from penstock.errors import Refusal
 from penstock.ids import new_id
+from penstock.inventory.causes import note_cause
 from penstock.inventory.counts import Counts, Outcome, microseconds, set_stock
+from penstock.inventory.sources import DEFAULT_SOURCE
 from penstock.orders.commands import StoredAnswer, claim_keys, write_answers
 from penstock.passes import Pass
 from penstock.quantity import check_qty
@@ -116,7 +118,9 @@ async def _set(tx: Pass, chunk: Envelope) -> Report:
     resolved = await stock_rows.resolve(tx, rows, chunk.channel, report.problems)
     report.refused = len(report.problems)
     if resolved.places:
-        outcomes = await set_stock(tx, _counts(tx, rows, resolved, source_id))
+        counts = _counts(tx, rows, resolved, source_id)
+        await note_cause(tx, counts.cause_id, "request", chunk.source or DEFAULT_SOURCE)
+        outcomes = await set_stock(tx, counts)
         _tell(report, outcomes, resolved.places)
     report.problems.sort(key=lambda problem: problem.row)
     return report

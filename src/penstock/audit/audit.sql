@@ -41,6 +41,17 @@ FROM journal j, unnest(j.position_ids, j.cause_kinds, j.on_hand_deltas, j.reserv
                        j.on_hands, j.reserveds, j.versions, j.previous_ids) AS e (position_id)
 WHERE j.id > %s AND j.id <= %s AND e.position_id = ANY(%s::int[])
 
+-- name: floors
+-- Where the kept journals of the next positions begin, as columns. Index: position_baseline_pkey.
+SELECT array_agg(position_id), array_agg(version), array_agg(on_hand), array_agg(reserved),
+       array_agg(journal_id), array_agg(lack_cause)
+FROM (SELECT * FROM position_baseline WHERE kind = 1 AND position_id > %s
+      ORDER BY position_id LIMIT %s) AS b
+
+-- name: journal_from
+-- Since when the journal is kept. One row.
+SELECT journal_from FROM audit_checkpoint
+
 -- name: positions
 -- Positions from one id to another, as columns. Index: position_pkey.
 SELECT array_agg(id), array_agg(product_id), array_agg(location_id), array_agg(pool_id),

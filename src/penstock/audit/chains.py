@@ -1,4 +1,4 @@
-"""The journal of every position, summed up in 20 bytes each, whatever the order it is read in.
+"""The journal of every position, summed up in 24 bytes each, whatever the order it is read in.
 
 Pure. An entry is a step from a state (version - 1, values before, previous journal row) to a state
 (version, values after, its own row). A position's entries form one unbroken chain from nothing to
@@ -23,6 +23,7 @@ _MAX_LISTED = 5
 # Cause kinds as the journal stores them; the audit shares no code with those who write them.
 COUNT = 1  # set_stock
 ADJUSTMENT = 2
+_BASELINE = 9
 CAUSES = {
     COUNT: "count",
     ADJUSTMENT: "adjustment",
@@ -34,6 +35,7 @@ CAUSES = {
     8: "expiry",
     9: "baseline",
     10: "shed",
+    20: "repair",
 }
 
 
@@ -72,8 +74,26 @@ class Positions(msgspec.Struct):
         return Positions(*(getattr(self, name)[places] for name in self.__struct_fields__))
 
 
+class Floors(msgspec.Struct):
+    """Where the kept journals of positions begin: what they were at a version, as columns by id."""
+
+    ids: NDArray[np.int32]
+    versions: NDArray[np.int32]
+    on_hands: NDArray[np.int32]
+    reserveds: NDArray[np.int32]
+    journal_ids: NDArray[np.int64]
+    lack_causes: NDArray[np.int32]
+
+    def as_entries(self) -> Entries:
+        """Return them as entries that lead from nothing there."""
+        kinds = np.full(len(self.ids), _BASELINE, dtype=np.int16)
+        values = (self.on_hands, self.reserveds)
+        none = np.zeros(len(self.ids), dtype=np.int64)
+        return Entries(self.journal_ids, self.ids, kinds, *values, *values, self.versions, none)
+
+
 class Chains:
-    """What the journal says of the positions 1 to `size`, each in 20 bytes."""
+    """What the journal says of the positions 1 to `size`, each in 24 bytes."""
 
     def __init__(self) -> None:
         self.entry_count = 0
@@ -82,6 +102,7 @@ class Chains:
         self._last_clear = np.zeros(1, dtype=np.int32)  # last version that lacked nothing
         self._last_ours = np.zeros(1, dtype=np.int32)  # last version at which we took too much
         self._last_count = np.zeros(1, dtype=np.int32)  # last version at which a count did
+        self._floors = np.zeros(1, dtype=np.int32)  # versions up to it are not added up
 
     def grow(self, max_position_id: int) -> None:
         """Make room up to a position id."""
@@ -91,11 +112,27 @@ class Chains:
             self._last_clear = _padded(self._last_clear, more)
             self._last_ours = _padded(self._last_ours, more)
             self._last_count = _padded(self._last_count, more)
+            self._floors = _padded(self._floors, more)
+
+    def begin(self, floors: Floors) -> None:
+        """Let journals begin after a version, once, before their entries are added."""
+        ids = floors.ids
+        self._floors[ids] = floors.versions
+        state = _states(floors.versions, floors.on_hands, floors.reserveds, floors.journal_ids)
+        self._differences[ids] += state - _NOTHING
+        lack = lacking(floors.on_hands, floors.reserveds)
+        for column, is_it in (
+            (self._last_clear, lack == 0),
+            (self._last_ours, (lack > 0) & (floors.lack_causes > 0)),
+            (self._last_count, (lack > 0) & (floors.lack_causes == 0)),
+        ):
+            column[ids[is_it]] = floors.versions[is_it]
 
     def add(self, entries: Entries) -> None:
         """Add journal entries; each has to be added exactly once, in any order."""
         self.entry_count += len(entries.position_ids)
         entries = self._without_strangers(entries)
+        entries = entries.rows(entries.versions > self._floors[entries.position_ids])
         ids = entries.position_ids
         on_hands_before = entries.on_hands.astype(np.int64) - entries.on_hand_deltas
         reserveds_before = entries.reserveds.astype(np.int64) - entries.reserved_deltas
@@ -166,14 +203,17 @@ def lacking(
     return np.maximum(reserveds.astype(np.int64) - np.maximum(on_hands, 0), 0)
 
 
-def explain(positions: Positions, place: int, entries: Entries) -> str:
-    """Say in a sentence or two why the position's journal is no unbroken chain to its row."""
+def explain(positions: Positions, place: int, entries: Entries, floor: int = 0) -> str:
+    """Say in a sentence or two why the position's journal is no unbroken chain to its row.
+
+    A journal that begins after a version has one entry for it, which leads there from nothing.
+    """
     own = entries.rows(entries.position_ids == positions.ids[place])
     own = own.rows(np.argsort(own.versions, kind="stable"))
     last = int(own.versions.max(initial=0))
     # Entries written after the breach was seen say nothing about it.
     own = own.rows(own.versions <= positions.versions[place])
-    faults = [*_sum_faults(positions, place, own), *_version_faults(positions, place, own)]
+    faults = [*_sum_faults(positions, place, own), *_version_faults(positions, place, own, floor)]
     if not faults:
         faults = _step_faults(own)
     if not faults and own.journal_ids[-1:].tolist() != [int(positions.journal_ids[place])]:
@@ -202,10 +242,10 @@ def _sum_faults(positions: Positions, place: int, own: Entries) -> list[str]:
     return faults
 
 
-def _version_faults(positions: Positions, place: int, own: Entries) -> list[str]:
+def _version_faults(positions: Positions, place: int, own: Entries, floor: int) -> list[str]:
     version = int(positions.versions[place])
     there, counts = np.unique(own.versions, return_counts=True)
-    missing = np.setdiff1d(np.arange(1, version + 1), there)
+    missing = np.setdiff1d(np.arange(max(floor, 1), version + 1), there)
     twice = there[counts > 1]
     faults: list[str] = []
     if len(missing):

@@ -17,10 +17,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.audit.chains import CAUSES, Chains, Entries, Positions, explain, joined, lacking
+from penstock.audit.chains import (
+    CAUSES,
+    Chains,
+    Entries,
+    Floors,
+    Positions,
+    explain,
+    joined,
+    lacking,
+)
 from penstock.audit.report import MAX_EXAMPLES, Check, Report
 from penstock.audit.snapshots import SQL, Piece, Progress, read, read_piece
 from penstock.db import Database, Row, Tx, uuid_array
+from penstock.errors import Refusal
 
 POSITIONS_A_PIECE = 200_000
 PASSES_A_PIECE = 100
@@ -56,6 +66,8 @@ class StockAudit:
         self._checks = {check.name: check for check in report.checks}
         self._progress = progress
         self._chains = Chains()
+        self._floors: list[Floors] = []
+        self._journal_from: object = None
         self._cut = Cut(-1, set())
         self._broken: list[Positions] = []
         self._oversold: list[tuple[Positions, int]] = []
@@ -65,6 +77,9 @@ class StockAudit:
         max_id = await self._read_journal()
         await self._catch_up()
         await self._compare(max_id)
+        if self._journal_from != await read(self._database, self._schema, _journal_from):
+            sentence = "The journal was pruned while it was read: audit again."
+            raise Refusal("audit_overtaken", sentence)
         self._check("positions").found(self._chains.strangers)
         await self._explain()
         report = self._report
@@ -78,6 +93,7 @@ class StockAudit:
     async def _read_journal(self) -> int:
         self._cut, max_id, max_journal_id = await read(self._database, self._schema, _first_cut)
         self._chains.grow(max_id)
+        await self._read_floors()
         piece = Piece(100, MAX_ROWS_A_PIECE)
         last_id = 0
         while True:
@@ -96,6 +112,24 @@ class StockAudit:
             self._orphans(rows)
             last_id = rows[-1][3]
             self._progress("journal", min(last_id, max_journal_id), max_journal_id)
+
+    async def _read_floors(self) -> None:
+        """Read where journals begin that do not begin with nothing."""
+        self._journal_from = await read(self._database, self._schema, _journal_from)
+        piece, last_id = Piece(POSITIONS_A_PIECE, POSITIONS_A_PIECE), 0
+
+        async def work(tx: Tx, size: int) -> Row | None:
+            return await tx.fetch_one(SQL.floors, (last_id, size))
+
+        while True:
+            row = await read_piece(self._database, self._schema, piece, work)
+            if row is None or row[0] is None:
+                return
+            floors = Floors(*row)
+            self._chains.grow(int(floors.ids[-1]))
+            self._chains.begin(floors)
+            self._floors.append(floors)
+            last_id = int(floors.ids[-1])
 
     def _is_in_cut(self, row: Row) -> bool:
         pass_id, exists, number = row[:3]
@@ -153,7 +187,7 @@ class StockAudit:
         check = self._check("positions")
         check.found(found.stray)
         if positions is None:
-            positions = _no_positions()
+            positions = no_positions()
         there = len(positions.ids)
         check.examined += there
         strangers = self._chains.missing(first_id, positions.ids, last_id)
@@ -196,15 +230,31 @@ class StockAudit:
         ids += [int(row.ids[0]) for row, _ in self._oversold]
         if not ids:
             return
-        entries = await self._entries_of(np.array(sorted(set(ids)), dtype=np.int32))
+        asked = np.array(sorted(set(ids)), dtype=np.int32)
+        entries, floors = self._from_floors(await self._entries_of(asked), asked)
         self._check("journal").examples += [
-            explain(positions, place, entries)
+            explain(positions, place, entries, floors.get(int(positions.ids[place]), 0))
             for positions in self._broken
             for place in range(len(positions.ids))
         ]
         self._check("oversold").examples += [
             _explain_oversold(row, version, entries) for row, version in self._oversold
         ]
+
+    def _from_floors(
+        self, entries: Entries, asked: NDArray[np.int32]
+    ) -> tuple[Entries, dict[int, int]]:
+        """Return entries after where journals begin, one for that, and the versions of these."""
+        parts = [entries]
+        versions: dict[int, int] = {}
+        for floors in self._floors:
+            mine = floors.as_entries().rows(np.isin(floors.ids, asked))
+            versions |= zip(mine.position_ids.tolist(), mine.versions.tolist(), strict=True)
+            parts.append(mine)
+        begins = [versions.get(n, 0) for n in entries.position_ids.tolist()]
+        parts[0] = entries.rows(entries.versions > np.array(begins, dtype=np.int32))
+        columns = zip(*(msgspec.structs.astuple(part) for part in parts), strict=True)
+        return Entries(*(np.concatenate(column) for column in columns)), versions
 
     async def _entries_of(self, ids: NDArray[np.int32]) -> Entries:
         found: list[Row] = []
@@ -223,6 +273,11 @@ class StockAudit:
                 return _single_entries(found)
             found += rows
             last_id = end_id
+
+
+async def _journal_from(tx: Tx) -> object:
+    row = await tx.fetch_one(SQL.journal_from)
+    return row and row[0]
 
 
 async def _first_cut(tx: Tx) -> tuple[Cut, int, int]:
@@ -259,11 +314,11 @@ async def _read_positions(
     sums: Any = await tx.fetch_one(SQL.reserved_by_position, between)
     if sums[0] is not None:
         kept[sums[0] - between[0]] = sums[1]
-    stray = [] if positions is None else await _stray(tx, positions, known)
-    return Piecewise(Cut(number, unnumbered), max_id, tail, positions, kept, stray)
+    strays = [] if positions is None else await stray(tx, positions, known)
+    return Piecewise(Cut(number, unnumbered), max_id, tail, positions, kept, strays)
 
 
-async def _stray(tx: Tx, positions: Positions, known: dict[str, NDArray[np.int32]]) -> list[str]:
+async def stray(tx: Tx, positions: Positions, known: dict[str, NDArray[np.int32]]) -> list[str]:
     """Name the positions whose product, location or pool does not exist; adds to what is known."""
     found: list[str] = []
     for kind, ids in (
@@ -295,7 +350,8 @@ def _single_entries(rows: list[Row]) -> Entries:
     return Entries(*table.T)  # pyright: ignore[reportArgumentType] (64 bits hold what 32 did)
 
 
-def _no_positions() -> Positions:
+def no_positions() -> Positions:
+    """Return no rows."""
     i32, i16 = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int16)
     i64 = np.empty(0, dtype=np.int64)
     return Positions(i32, i32, i32, i16, i32, i32, i32, i64)

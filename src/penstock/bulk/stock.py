@@ -38,6 +38,7 @@ from penstock.db import Tx
 from penstock.errors import Refusal
 from penstock.events.session import pause
 from penstock.ids import new_id
+from penstock.inventory.causes import note_cause
 from penstock.inventory.counts import (
     Counts,
     Known,
@@ -47,6 +48,7 @@ from penstock.inventory.counts import (
     set_stock,
 )
 from penstock.inventory.model import DEFAULT_SOURCE_ID, RETAIL_POOL_ID
+from penstock.inventory.sources import DEFAULT_SOURCE
 from penstock.passes import Pass
 from penstock.rules.knowledge import Knowledge
 
@@ -153,10 +155,12 @@ class _Feed:
         """
         now = self._knowledge.clock.now()
 
-        async def nothing(tx: Pass) -> str:
+        async def begin(tx: Pass) -> str:
+            source = self._run.options.source or DEFAULT_SOURCE
+            await note_cause(tx, self._cause_id, "feed", source, self._run.source.path.name)
             return tx.id
 
-        pass_id = await self._knowledge.run_pass("feed", nothing)
+        pass_id = await self._knowledge.run_pass("feed", begin)
 
         async def number_of(tx: Tx) -> int | None:
             row = await tx.fetch_one(SQL.pass_number, (pass_id,))

@@ -12,6 +12,7 @@ import typer
 
 from penstock.cli import (
     account,
+    audit,
     calendar,
     cart,
     control,
@@ -24,13 +25,13 @@ from penstock.cli import (
     product,
     rules,
     setting,
+    stock,
     stuck,
     switch,
     threshold,
     trace,
     workflow,
 )
-from penstock.cli.audit import audit
 from penstock.cli.bench import bench
 from penstock.cli.demo import demo
 from penstock.cli.door import Door
@@ -92,6 +93,7 @@ app.add_typer(rules.commands, name="rules", rich_help_panel=DATA)
 app.add_typer(pack.commands, name="pack", rich_help_panel=DATA)
 app.add_typer(setting.commands, name="setting", rich_help_panel=DATA)
 app.add_typer(location.location, name="location", rich_help_panel=DATA)
+app.add_typer(stock.commands, name="stock", rich_help_panel=DATA)
 app.add_typer(control.commands, name="control", rich_help_panel=DATA)
 app.add_typer(threshold.commands, name="threshold", rich_help_panel=DATA)
 app.add_typer(product.commands, name="product", rich_help_panel=DATA)
@@ -102,7 +104,7 @@ app.add_typer(account.commands, name="account", rich_help_panel=CARE)
 app.command(rich_help_panel=CARE)(account.migrate)
 app.add_typer(database.commands, name="db", rich_help_panel=CARE)
 app.command(rich_help_panel=CARE)(database.config)
-app.command(rich_help_panel=CARE)(audit)
+app.add_typer(audit.commands, name="audit", rich_help_panel=CARE)
 app.command(rich_help_panel=CARE)(bench)
 
 if __name__ == "__main__":

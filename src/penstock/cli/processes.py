@@ -199,7 +199,7 @@ async def _work_off(config: Config) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     account = await _open(config)
     try:
-        await run_worker(account, stop)
+        await run_worker(account, stop, config.audit_every_s)
     finally:
         await account.close()
 

@@ -10,18 +10,28 @@ import typer
 from penstock.cli.entity import read_named
 from penstock.cli.options import AccountName, AsJson
 from penstock.cli.output import draw, print_json, say
-from penstock.cli.session import read_settings, run_in_transaction, run_with_account
+from penstock.cli.session import (
+    reach_account,
+    read_settings,
+    run_in_transaction,
+    run_with_account,
+    showing_progress,
+)
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
     from penstock.app import Account
+    from penstock.config import Config
     from penstock.rules.timeline import Entry
 
 Ref = Annotated[str, typer.Argument(metavar="ID|REF", help="Which: its id, or its ref.")]
 Kind = Annotated[str, typer.Option("--kind", help="What kind of entity it is.")]
 Channel = Annotated[str | None, typer.Option("--channel", help="The channel of an order's ref.")]
 Age = Annotated[str, typer.Option("--older-than", metavar="AGE", help="Such as 30d.")]
+Journal = Annotated[
+    bool, typer.Option("--journal", help="Also the stock journal before the month of that day.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many there are.")]
 
 
@@ -120,11 +130,16 @@ def _resolution(detail: dict[str, Any]) -> str:
 
 
 def prune(
-    older_than: Age, dry_run: DryRun = False, account: AccountName = None, as_json: AsJson = False
+    older_than: Age,
+    journal: Journal = False,
+    dry_run: DryRun = False,
+    account: AccountName = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take out what is old and over: traces, jobs, and what was dealt with at the stuck desk.
 
-    Ten thousand at a time, so that nothing waits; orders, stock and their history stay.
+    Ten thousand at a time, so that nothing waits; orders and stock stay. With --journal, what
+    positions were then is written first, and nothing can be told of stock before that any more.
     """
     from penstock.engine.durations import parse_duration
     from penstock.rules.pruning import KINDS, count_old
@@ -139,8 +154,34 @@ def prune(
         for kind in KINDS:
             while done := run_in_transaction(settings, lambda tx, k=kind: take_out(tx, k, before)):
                 totals[kind] += done
+    if journal:
+        totals["journal rows"] = _prune_journal(settings, before, dry_run=dry_run)
     if as_json:
         print_json({"dry_run": dry_run, **{k.replace(" ", "_"): n for k, n in totals.items()}})
         return
     counts = ", ".join(f"{total:,} {kind}" for kind, total in totals.items())
     say(f"Older than {older_than}{' are' if dry_run else ', and taken out'}: {counts}.")
+
+
+def _prune_journal(settings: Config, before: datetime, *, dry_run: bool) -> int:
+    """Prune the stock journal, or count what would go; returns how many rows."""
+    import asyncio
+
+    from penstock.access.accounts import schema_of
+    from penstock.audit.pruning import Pruned, count_journal, prune_journal
+    from penstock.db import Database
+
+    if dry_run:
+        return run_in_transaction(settings, lambda tx: count_journal(tx, before))
+    conninfo = reach_account(settings)
+
+    async def run() -> Pruned:
+        database = Database(conninfo, size=2)
+        await database.open()
+        try:
+            with showing_progress() as tell:
+                return await prune_journal(database, schema_of(settings.account), before, tell)
+        finally:
+            await database.close()
+
+    return asyncio.run(run()).rows

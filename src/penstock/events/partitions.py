@@ -1,12 +1,13 @@
 """Partitions by month of the high-volume history: journal, events, traces, sourcing decisions.
 
 Owns making them ahead, beside a default one that takes whatever falls outside: a month whose first
-rows are in the default partition already stays there. Pruning drops whole partitions and comes
-with its own command. What has to be unique is never partitioned.
+rows are in the default partition already stays there. Pruning drops whole partitions, by its own
+command (`audit/pruning.py` for the journal). What has to be unique is never partitioned.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 from penstock.db import Tx
@@ -19,6 +20,11 @@ _TAKEN = {
     "WHERE recorded_at >= %s AND recorded_at < %s LIMIT 1".encode()
     for table in TABLES
 }
+_MONTH = re.compile(r"[a-z_]+_\d{4}_\d{2}")
+_PARTITIONS = b"""
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = to_regclass(%s) ORDER BY 1
+"""
 _IS_THERE = b"SELECT 1 FROM pg_class WHERE oid = to_regclass(%s)"
 
 
@@ -40,6 +46,19 @@ async def make_partitions(tx: Tx, today: date) -> None:
                 f"CREATE TABLE {_name(table, month)} PARTITION OF {table} "
                 f"FOR VALUES FROM ('{bounds[0]}') TO ('{bounds[1]}')"
             )
+
+
+async def drop_partitions(tx: Tx, table: str, before: date) -> list[str]:
+    """Drop the partitions of a table whose months are over before a day; returns their names.
+
+    Waits for who reads or writes the table, and lets nobody else at it meanwhile: a moment.
+    """
+    names = [row[0] for row in await tx.fetch(_PARTITIONS, (table,))]
+    over = [name for name in names if name < _name(table, before.replace(day=1))]
+    over = [name for name in over if _MONTH.fullmatch(name)]
+    for name in over:
+        await tx.script(f"DROP TABLE {name}")
+    return over
 
 
 def _name(table: str, month: date) -> str:

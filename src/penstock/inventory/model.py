@@ -35,6 +35,7 @@ class Cause(IntEnum):
     EXPIRY = 8
     BASELINE = 9
     SHED = 10
+    REPAIR = 20  # written by the audit, when a person says so
 
 
 class ReservationKind(IntEnum):

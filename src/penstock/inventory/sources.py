@@ -17,6 +17,7 @@ from penstock.errors import Refusal
 from penstock.records import MAX_REF, Result, answers, check_ref, sift
 
 SQL = Queries("penstock.inventory", "sources.sql")
+DEFAULT_SOURCE = "default"
 CONDITIONS = ("new", "used", "damaged")
 
 
