@@ -33,6 +33,7 @@ from penstock.events.partitions import make_partitions
 from penstock.events.sequencer import Sequencer
 from penstock.events.session import keep_connected, pause
 from penstock.inventory.decide import expire_holds, holds_have_expired
+from penstock.inventory.lots import block_expired, lots_have_expired
 from penstock.rules.grouping import Grouping
 from penstock.rules.knowledge import Knowledge
 from penstock.rules.work import run_due
@@ -44,6 +45,8 @@ LEARNT_EVERY_S = 60.0
 EXPIRY_EVERY_S = 0.5
 PARTITIONS_EVERY_S = 3_600.0
 HOLDS_PER_PASS = 5_000
+LOTS_EXPIRE_EVERY_S = 60.0
+LOTS_PER_PASS = 1_000  # positions
 _log = structlog.get_logger(__name__)
 
 
@@ -199,10 +202,19 @@ async def _make_partitions(tx: Tx) -> None:
     await make_partitions(tx, datetime.now(UTC).date())  # by recording time, not business time
 
 
+async def _expire_lots(knowledge: Knowledge) -> None:
+    """Keep what has expired from everybody, where lots are kept at all."""
+    if not len(knowledge.lot_products):
+        return
+    have_expired = lots_have_expired(knowledge.clock.now())
+    while await knowledge.database.run(knowledge.schema, have_expired):
+        await knowledge.run_pass("expiry", lambda tx: block_expired(tx, LOTS_PER_PASS))
+
+
 async def _work(account: Account, backend_pid: int, stop: asyncio.Event) -> None:
     knowledge = account.knowledge
     pause_s = IDLE_PAUSE_S
-    expired_at = partitions_at = float("-inf")
+    expired_at = partitions_at = lots_at = float("-inf")
     while not stop.is_set():
         if time.monotonic() - partitions_at > PARTITIONS_EVERY_S:
             await account.database.run(account.schema, _make_partitions)
@@ -213,6 +225,9 @@ async def _work(account: Account, backend_pid: int, stop: asyncio.Event) -> None
             ):
                 await knowledge.run_pass("expiry", lambda tx: expire_holds(tx, HOLDS_PER_PASS))
             expired_at = time.monotonic()
+        if time.monotonic() - lots_at > LOTS_EXPIRE_EVERY_S:
+            await _expire_lots(knowledge)
+            lots_at = time.monotonic()
         if await run_due(knowledge, backend_pid):
             pause_s = IDLE_PAUSE_S
         else:

@@ -23,6 +23,7 @@ _MAX_LISTED = 5
 # Cause kinds as the journal stores them; the audit shares no code with those who write them.
 COUNT = 1  # set_stock
 ADJUSTMENT = 2
+BLOCK = 15  # what has expired, or lies in a blocked area, is there no more for anybody
 CAUSES = {
     COUNT: "count",
     ADJUSTMENT: "adjustment",
@@ -34,6 +35,7 @@ CAUSES = {
     8: "expiry",
     9: "baseline",
     10: "shed",
+    BLOCK: "block",
 }
 
 
@@ -114,7 +116,7 @@ class Chains:
     ) -> None:
         lack = lacking(entries.on_hands, entries.reserveds)
         rose = lack > lacking(on_hands_before, reserveds_before)
-        by_count = np.isin(entries.cause_kinds, (COUNT, ADJUSTMENT))
+        by_count = np.isin(entries.cause_kinds, (COUNT, ADJUSTMENT, BLOCK))
         for column, is_it in (
             (self._last_clear, lack == 0),
             (self._last_ours, rose & ~by_count),

@@ -29,6 +29,7 @@ INVARIANTS = {
     "references": "Lines, reservations, fulfilments and refs belong to something that exists.",
     "capacity": "Capacity used is the number of live fulfilments counted on it.",
     "controls": "What a cap or ring-fence has counted is what live reservations keep of it.",
+    "lots": "Lots add up to what is there at most; pegs and blocked units to what is kept of them.",
 }
 
 

@@ -12,6 +12,7 @@ import time
 
 from penstock.audit.controls import audit_controls
 from penstock.audit.demand import audit_demand
+from penstock.audit.lots import audit_lots
 from penstock.audit.report import Report, empty_report
 from penstock.audit.snapshots import Progress
 from penstock.audit.stock import StockAudit
@@ -29,6 +30,7 @@ async def audit(database: Database, schema: str, *, progress: Progress | None = 
     await StockAudit(database, schema, report, tell).run()
     await audit_demand(database, schema, report, tell)
     await audit_controls(database, schema, report)
+    await audit_lots(database, schema, report)
     report.breaches = sum(check.breaches for check in report.checks)
     report.duration_s = time.perf_counter() - started
     return report

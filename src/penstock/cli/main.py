@@ -18,6 +18,7 @@ from penstock.cli import (
     entity,
     job,
     location,
+    lot,
     order,
     pack,
     product,
@@ -88,6 +89,8 @@ app.add_typer(setting.commands, name="setting", rich_help_panel=DATA)
 app.add_typer(location.location, name="location", rich_help_panel=DATA)
 app.add_typer(control.commands, name="control", rich_help_panel=DATA)
 app.add_typer(product.commands, name="product", rich_help_panel=DATA)
+app.add_typer(lot.commands, name="lot", rich_help_panel=DATA)
+app.add_typer(lot.area, name="area", rich_help_panel=DATA)
 app.add_typer(switch.network, name="network", rich_help_panel=DATA)
 app.add_typer(calendar.commands, name="calendar", rich_help_panel=DATA)
 app.add_typer(calendar.carrier, name="carrier", rich_help_panel=DATA)

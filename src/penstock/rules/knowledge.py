@@ -42,6 +42,7 @@ from penstock.engine.workflows import Workflows, load_workflows
 from penstock.errors import Refusal
 from penstock.events.stream import append_changes
 from penstock.inventory.ledger import Ledger
+from penstock.inventory.lots import load_tracked, settle_lots
 from penstock.inventory.model import Terms, UseKey
 from penstock.inventory.store import CapacityKey, read_capacity
 from penstock.network.directory import Directory, load_directory
@@ -81,6 +82,7 @@ class Knowledge:
         self.settings: Mapping[str, Any] = {}
         self.dates = Dates()
         self.attribute_types: AttributeTypes = {}
+        self.lot_products: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self._channel_views: dict[int | None, dict[str, Any]] = {}
         self._workflows_of: dict[tuple[str, str, int | None], Workflow | None] = {}
 
@@ -95,6 +97,8 @@ class Knowledge:
             await self.refresh(tx, tx.revisions)
             tx.on_commit.append(lambda: self._apply(tx))
             result = await work(tx)
+            if len(self.lot_products):
+                await settle_lots(tx, self.lot_products)
             await tell_crossings(tx, self)
             return result
 
@@ -123,13 +127,18 @@ class Knowledge:
             self.workflows = await load_workflows(tx, self.vocabulary)
         if stale & {"carrier", "network"}:
             self.dates = await load_dates(tx, self.directory.refs)
-        if "attribute" in stale:
-            self.attribute_types = await load_attribute_types(tx)
+        await self._refresh_declared(tx, stale)
         if stale & {"channel", "workflow"}:
             self.settings = await load_settings(tx)
             self._channel_views = {}
             self._workflows_of = {}
         self.revisions = dict(revisions)
+
+    async def _refresh_declared(self, tx: Tx, stale: set[str]) -> None:
+        if "attribute" in stale:
+            self.attribute_types = await load_attribute_types(tx)
+        if "lot" in stale:
+            self.lot_products = await load_tracked(tx)
 
     async def _refresh_products(self, tx: Tx) -> None:
         held = self.revisions.get("catalogue")
