@@ -41,6 +41,8 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "not_cancellable": 409,
         "action_not_possible": 409,
         "fulfilment_not_open": 409,
+        "lot_unavailable": 409,
+        "unknown_reservation": 409,
         "body_too_large": 413,
         "internal_error": 500,
         "overloaded": 503,

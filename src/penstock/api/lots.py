@@ -41,7 +41,7 @@ from penstock.inventory.lots import (
     suggest_lots,
     track_products,
 )
-from penstock.orders.commands import claim_keys, write_answers
+from penstock.orders.commands import claim_keys, drop_keys, write_answers
 from penstock.passes import Pass
 from penstock.quantity import check_qty
 from penstock.rules.lots import SkuLots, keep_for_fulfilment, suggest_for_fulfilment
@@ -420,8 +420,12 @@ async def _once(
         for known in (await claim_keys(tx, claims)).values():
             if known is not None:
                 return known
-        answer = _encode(await work(tx))
-        await write_answers(tx, [(one, answer) for one, _ in claims])
+        report = await work(tx)
+        answer = _encode(report)
+        if report.problems and not report.positions:  # nothing was done: it may be sent mended
+            await drop_keys(tx, [one for one, _ in claims])
+        else:
+            await write_answers(tx, [(one, answer) for one, _ in claims])
         return msgspec.Raw(answer)
 
     done = await served.knowledge.run_pass("lots", in_pass)

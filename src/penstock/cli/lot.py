@@ -5,7 +5,7 @@ What HTTP offers, through the same functions: a command writes the body of a req
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -248,7 +248,7 @@ def put_area(
     one = {"location": location, "ref": ref, "kind": kind, "name": name}
     (result,) = _send(account, post_areas, {"areas": [one]})["results"]
     if "problem" in result:
-        raise Refusal(result["problem"]["code"], result["problem"]["detail"])
+        _refuse(result["problem"])
     if as_json:
         print_json(result)
         return
@@ -331,13 +331,18 @@ def _run(account: str | None, work: Callable[[Account], Awaitable[Reply]]) -> An
     reply = run_with_account(read_settings(account=account), work)
     answer = msgspec.json.decode(reply.body)
     if reply.status >= 400:  # noqa: PLR2004 (of HTTP: refused)
-        raise Refusal(answer["code"], answer["detail"])
+        _refuse(answer)
     return answer
 
 
 def _refuse_problems(done: Any) -> None:
-    for one in done.get("problems", []):
-        raise Refusal(one["code"], one["detail"])
+    for one in done.get("problems", [])[:1]:
+        _refuse(one)
+
+
+def _refuse(problem: Any) -> NoReturn:
+    code, sentence = str(problem["code"]), str(problem["detail"])
+    raise Refusal(code, sentence)
 
 
 def _told(done: Any, *, as_json: bool) -> None:
