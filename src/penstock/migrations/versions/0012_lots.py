@@ -1,4 +1,4 @@
-"""Lots and storage areas: what a position is made of, pegs, and the history of each lot."""
+"""Lots and storage areas: what a position is made of, pegs, a lot's history; confidence learnt."""
 
 from __future__ import annotations
 

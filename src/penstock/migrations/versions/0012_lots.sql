@@ -72,3 +72,10 @@ CREATE INDEX lot_entry_position ON lot_entry (position_id, occurred_at);
 
 -- A position has at most one reservation for what is blocked.
 CREATE UNIQUE INDEX reservation_blocked ON reservation (position_id) WHERE kind = 3;
+
+-- What was learnt of how often promised units are really there: one row, replaced.
+CREATE TABLE learnt_confidence (
+    id        smallint    PRIMARY KEY CHECK (id = 1),
+    learnt_at timestamptz NOT NULL,
+    document  jsonb       NOT NULL
+);
