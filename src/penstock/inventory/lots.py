@@ -347,50 +347,10 @@ async def _peg_or_fix(
             results.append(Refusal("unknown_reservation", sentence, id=ask.reservation_id))
             continue
         shelf = opened.shelves[row[1]]
-        results.append(_keep(shelf, (row[0], row[3], row[2]), ask, is_fixed=is_fixed))
+        wanted = shelves.Wanted(ask.lots, ask.min_remaining_days, is_fixed)
+        results.append(shelves.keep(shelf, (row[0], row[3], row[2]), wanted))
     await close_shelves(tx, opened, {})
     return results
-
-
-def _keep(
-    shelf: Shelf, reservation: tuple[str, str, int], ask: PegAsk, *, is_fixed: bool
-) -> list[Pick] | Refusal:
-    """Peg what is asked, or leave everything as it was."""
-    kept = [p for p in shelf.pegs if p.reservation_id == reservation[0] and p.is_fixed]
-    room = reservation[2] - (0 if is_fixed else sum(peg.qty for peg in kept))
-    own = reservation[0]
-    picks = (
-        _named(shelf, ask.lots, own)
-        if ask.lots
-        else shelves.suggest(shelf, room, ask.min_remaining_days, own)
-    )
-    total = sum(pick.qty for pick in picks) if isinstance(picks, list) else 0
-    if isinstance(picks, Refusal):
-        return picks
-    if total > room or (total < room and not ask.lots and not is_fixed):
-        sentence = f"Lots with {total} units fit, and {room} are to be kept."
-        return Refusal("lot_unavailable", sentence, qty=total, field="lots")
-    for peg in shelf.pegs:
-        if peg.reservation_id == own and (is_fixed or not peg.is_fixed):
-            peg.qty = 0
-    for pick in picks:
-        shelf.peg(reservation, pick.lot_id, pick.qty, fix=is_fixed)
-    return picks
-
-
-def _named(shelf: Shelf, lots: Sequence[tuple[str, int]], own: str) -> list[Pick] | Refusal:
-    free = shelf.free_of_lots(own)
-    by_ref = {one.lot: one for one in reversed(shelf.usable())}
-    picks: list[Pick] = []
-    for lot, qty in lots:
-        one = by_ref.get(lot)
-        there = free.get(one.lot_id, 0) if one is not None else 0
-        if one is None or qty > there:
-            sentence = f"{there} of lot {lot!r} can be had here, not {qty}."
-            return Refusal("lot_unavailable", sentence, lot=lot, qty=there, field="lots")
-        free[one.lot_id] -= qty
-        picks.append(Pick(one.lot_id, lot, qty, one.expires_on, one.area_id, one.area))
-    return picks
 
 
 def lots_have_expired(now: datetime) -> Callable[[Tx], Awaitable[bool]]:

@@ -11,12 +11,12 @@ quantity.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 
 import msgspec
 
-from penstock.errors import invariant
+from penstock.errors import Refusal, invariant
 from penstock.inventory.model import Cause
 
 BLOCKED_KINDS = frozenset({"quarantine", "returns"})
@@ -72,6 +72,17 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     is_assumed: bool = False
 
 
+class Wanted(msgspec.Struct, frozen=True, gc=False):
+    """Lots to keep: named with quantities, or suggested ones that are good for some days."""
+
+    lots: Sequence[tuple[str, int]] = ()
+    min_remaining_days: int = 0
+    is_fixed: bool = False
+
+
+Reserved = tuple[str, str, int]  # a reservation's id, root and quantity
+
+
 class Shelf:
     """One position's lots and pegs on the location's `today`, moved on in memory."""
 
@@ -121,7 +132,7 @@ class Shelf:
             invariant(one.qty >= 0, f"position {self.position_id}: a lot below 0")
             self.entries.append(Entry(*key, qty_delta, *why))
 
-    def peg(self, reservation: tuple[str, str, int], lot_id: int, qty: int, *, fix: bool) -> None:
+    def peg(self, reservation: Reserved, lot_id: int, qty: int, *, fix: bool) -> None:
         """Keep units of a lot for a reservation (its id, root and quantity); adds to its peg."""
         reservation_id, root_id, kept = reservation
         for peg in self.pegs:
@@ -170,6 +181,50 @@ def suggest(
         for place, one in enumerate(usable)
         if picked[place]
     ]
+
+
+def keep(shelf: Shelf, reservation: Reserved, wanted: Wanted) -> list[Pick] | Refusal:
+    """Peg or fix lots for a reservation, in place of what was; refuses with `lot_unavailable`.
+
+    Pegs that were fixed give way to other picks only. What is refused leaves all as it was. Without
+    named lots, pegs are for all of the reservation or refused, picks for what there is.
+    """
+    own, _, qty = reservation
+    fixed = sum(p.qty for p in shelf.pegs if p.reservation_id == own and p.is_fixed)
+    room = qty if wanted.is_fixed else qty - fixed
+    picks = (
+        _named(shelf, wanted.lots, own)
+        if wanted.lots
+        else suggest(shelf, room, wanted.min_remaining_days, own)
+    )
+    if isinstance(picks, Refusal):
+        return picks
+    total = sum(pick.qty for pick in picks)
+    is_partial = total < room and not wanted.lots and not wanted.is_fixed
+    if total > room or is_partial:
+        sentence = f"Lots with {total} units fit, and {room} are to be kept."
+        return Refusal("lot_unavailable", sentence, qty=total, field="lots")
+    for peg in shelf.pegs:
+        if peg.reservation_id == own and (wanted.is_fixed or not peg.is_fixed):
+            peg.qty = 0
+    for pick in picks:
+        shelf.peg(reservation, pick.lot_id, pick.qty, fix=wanted.is_fixed)
+    return picks
+
+
+def _named(shelf: Shelf, lots: Sequence[tuple[str, int]], own: str) -> list[Pick] | Refusal:
+    free = shelf.free_of_lots(own)
+    by_ref = {one.lot: one for one in reversed(shelf.usable())}
+    picks: list[Pick] = []
+    for lot, qty in lots:
+        one = by_ref.get(lot)
+        there = max(free.get(one.lot_id, 0), 0) if one is not None else 0
+        if one is None or qty > there:
+            sentence = f"{there} of lot {lot!r} can be had here, not {qty}."
+            return Refusal("lot_unavailable", sentence, lot=lot, qty=there, field="lots")
+        free[one.lot_id] -= qty
+        picks.append(Pick(one.lot_id, lot, qty, one.expires_on, one.area_id, one.area))
+    return picks
 
 
 def set_lots(shelf: Shelf, counted: Mapping[tuple[int, int], int], cause: CauseOf) -> None:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.errors import Refusal
 from penstock.inventory.model import Cause
-from penstock.inventory.shelves import Pick, Shelf, Stored, set_lots, settle, suggest
+from penstock.inventory.shelves import (
+    Pick,
+    Shelf,
+    Stored,
+    Wanted,
+    keep,
+    set_lots,
+    settle,
+    suggest,
+)
 
 TODAY = date(2026, 3, 1)
 KINDS = ("pick", "bulk", "receiving", "quarantine", "returns")
@@ -131,6 +142,146 @@ def test_lots_follow_their_position_whatever_moved_it(
     again = list(shelf.entries)
     settle(shelf, {}, WHY)
     assert shelf.entries == again
+
+
+class Units:
+    """The model: every unit by itself, with its lot, its day, and for whom it is kept."""
+
+    def __init__(self, rows: list[tuple[int, int | None, str]]) -> None:
+        self.units: list[dict[str, Any]] = [
+            {"lot": n % 3, "day": 10**6 if row[1] is None else row[1], "place": n, "for": None}
+            for n, row in enumerate(rows)
+            if is_good(row)
+            for _ in range(row[0])
+        ]
+        self.bad = {n: sum(r[0] for i, r in enumerate(rows) if i % 3 == n) for n in range(3)}
+        for unit in self.units:
+            self.bad[unit["lot"]] -= 1
+
+    def free(self) -> list[dict[str, Any]]:
+        return sorted((u for u in self.units if u["for"] is None), key=lambda u: u["day"])
+
+    def let_go(self, owner: int) -> None:
+        for unit in self.units:
+            if unit["for"] == owner:
+                unit["for"] = None
+
+    def keep(self, owner: int, lots: list[tuple[int, int]]) -> bool:
+        before = [unit["for"] for unit in self.units]
+        self.let_go(owner)
+        for lot, qty in lots:
+            there = [unit for unit in self.free() if unit["lot"] == lot][:qty]
+            if len(there) < qty:
+                for unit, was in zip(self.units, before, strict=True):
+                    unit["for"] = was
+                return False
+            for unit in there:
+                unit["for"] = owner
+        return True
+
+    def ship(self, owner: int, qty: int) -> None:
+        mine = [unit for unit in self.units if unit["for"] == owner]
+        rest = self.free()[: max(qty - len(mine), 0)]
+        gone = [id(unit) for unit in mine + rest]
+        self.units = [unit for unit in self.units if id(unit) not in gone]
+
+    def by_lot(self) -> dict[int, int]:
+        return {n: self.bad[n] + sum(u["lot"] == n for u in self.units) for n in range(3)}
+
+    def kept(self, owner: int) -> dict[int, int]:
+        mine = [unit["lot"] for unit in self.units if unit["for"] == owner]
+        return {n: mine.count(n) for n in range(3) if n in mine}
+
+
+one_lot_each = st.lists(
+    st.tuples(st.integers(0, 6), st.one_of(st.none(), st.integers(-5, 30))),
+    min_size=3,
+    max_size=3,
+    unique_by=lambda row: row[1],
+)
+doings = st.lists(
+    st.tuples(
+        st.sampled_from(["peg", "fix", "fix", "peg", "ship", "let go"]),
+        st.integers(0, 3),  # whose
+        st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), min_size=1, max_size=2),
+    ),
+    max_size=12,
+)
+
+
+class Both:
+    """A shelf and its model, told the same; reservations `r0` to `r3` of the quantities given."""
+
+    def __init__(self, rows: list[tuple[int, int | None]], reserved: list[int]) -> None:
+        good = [(qty, days, "pick") for qty, days in rows]
+        self.shelf, self.model = shelf_of(good), Units(good)
+        self.live = dict(enumerate(reserved))
+        self.picked: set[int] = set()
+        while self.live and sum(self.live.values()) > len(self.model.units):
+            self.live.popitem()
+
+    def keep(self, owner: int, lots: list[tuple[int, int]], *, fix: bool) -> None:
+        if owner in self.picked and not fix:
+            return  # what was picked stays: the test after this one
+        qty = self.live[owner]
+        can = sum(n for _, n in lots) <= qty and self.model.keep(owner, lots)
+        wanted = Wanted([(f"B{lot}", n) for lot, n in lots], 0, fix)
+        done = keep(self.shelf, (f"r{owner}", f"order {owner}", qty), wanted)
+        assert isinstance(done, Refusal) != can
+        if can and fix:
+            self.picked.add(owner)
+
+    def end(self, owner: int, *, ships: bool) -> None:
+        qty = self.live.pop(owner)
+        for peg in self.shelf.pegs:
+            if peg.reservation_id == f"r{owner}":
+                peg.kept = 0
+        if ships:
+            self.model.ship(owner, qty)
+            self.shelf.on_hand -= qty
+        else:
+            self.model.let_go(owner)
+        settle(self.shelf, {f"order {owner}": qty} if ships else {}, WHY)
+
+    def compare(self) -> None:
+        free = [unit["lot"] for unit in self.model.free()]
+        picks = suggest(self.shelf, 3)
+        assert [pick.lot_id for pick in picks for _ in range(pick.qty)] == free[:3]
+        lots = dict.fromkeys(range(3), 0)
+        for one in self.shelf.stored.values():
+            lots[one.lot_id] += one.qty
+        assert lots == self.model.by_lot()
+        for who in range(4):
+            mine = [p for p in self.shelf.pegs if p.reservation_id == f"r{who}" and p.qty]
+            assert {p.lot_id: p.qty for p in mine} == self.model.kept(who)
+
+
+@given(one_lot_each, st.lists(st.integers(1, 5), min_size=4, max_size=4), doings)
+def test_pegs_picks_and_shipments_are_those_of_a_model_of_single_units(
+    rows: list[tuple[int, int | None]],
+    reserved: list[int],
+    what: list[tuple[str, int, list[tuple[int, int]]]],
+) -> None:
+    both = Both(rows, reserved)
+    for doing, owner, lots in what:
+        if owner not in both.live:
+            continue
+        if doing in {"peg", "fix"}:
+            both.keep(owner, lots, fix=doing == "fix")
+        else:
+            both.end(owner, ships=doing == "ship")
+        both.compare()
+
+
+def test_what_was_picked_is_changed_by_other_picks_only() -> None:
+    shelf = shelf_of([(5, 2, "pick"), (5, 20, "pick")])
+    mine = ("r", "order", 3)
+    assert not isinstance(keep(shelf, mine, Wanted([("B1", 2)], is_fixed=True)), Refusal)
+    assert isinstance(keep(shelf, mine, Wanted([("B0", 2)])), Refusal)
+    assert not isinstance(keep(shelf, mine, Wanted([("B0", 1)])), Refusal)
+    assert [(p.lot_id, p.qty, p.is_fixed) for p in shelf.pegs] == [(1, 2, True), (0, 1, False)]
+    assert not isinstance(keep(shelf, mine, Wanted([("B0", 3)], is_fixed=True)), Refusal)
+    assert [(p.lot_id, p.qty, p.is_fixed) for p in shelf.pegs] == [(1, 0, True), (0, 3, True)]
 
 
 def test_what_was_fixed_leaves_though_another_lot_expires_earlier() -> None:
