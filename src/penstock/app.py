@@ -48,6 +48,7 @@ PARTITIONS_EVERY_S = 3_600.0
 HOLDS_PER_PASS = 5_000
 LOTS_EXPIRE_EVERY_S = 60.0
 LOTS_PER_PASS = 1_000  # positions
+LOTS_PASSES = 100
 _log = structlog.get_logger(__name__)
 
 
@@ -216,7 +217,9 @@ async def _expire_lots(knowledge: Knowledge) -> None:
     if not len(knowledge.lot_products):
         return
     have_expired = lots_have_expired(knowledge.clock.now())
-    while await knowledge.database.run(knowledge.schema, have_expired):
+    for _ in range(LOTS_PASSES):
+        if not await knowledge.database.run(knowledge.schema, have_expired):
+            return
         await knowledge.run_pass("expiry", lambda tx: block_expired(tx, LOTS_PER_PASS))
 
 

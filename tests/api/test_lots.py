@@ -104,6 +104,14 @@ def test_a_list_with_a_row_that_cannot_be_taken_does_nothing(
     assert listed(web, sku) == [("A", "", 6, False)]
     post(web, "counts", [where], f"{sku}-count")
     assert listed(web, sku) == [("A", "", 1, False)]
+    nowhere = where | {"location": "L2", "to": None}
+    report = post(web, "moves", [nowhere], f"{sku}-move")
+    assert [one["code"] for one in report["problems"]] == ["lot_unavailable"]
+    wanted = {name: nowhere[name] for name in ("sku", "location", "qty")}
+    assert post(web, "suggestions", [wanted]) == {"suggestions": [[]]}
+    many = [where | {"qty": 2_000_000_000}, where | {"lot": "B", "qty": 2_000_000_000}]
+    answer = web.post("/v1/lots/counts", json=many)
+    assert code_of(answer) == (422, "quantity_out_of_range")
     query = {"sku": sku, "colour": "red"}
     assert code_of(web.get("/v1/lots", params=query)) == (400, "invalid_query")
     assert code_of(web.get("/v1/lots/history", params={"sku": sku})) == (400, "invalid_query")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import psycopg
+import pytest
 from tests.shop import (
     Shop,
     assert_clean,
@@ -25,6 +27,7 @@ from tests.shop import (
 )
 
 from penstock.app import Account
+from penstock.bulk.imports import import_file
 from penstock.clock import ManualClock
 from penstock.errors import Refusal
 from penstock.ids import new_id
@@ -315,6 +318,35 @@ def test_what_is_received_by_lot_raises_the_position_and_what_is_thrown_away_low
             assert lots_of(lent, "P1", "L1") == {"B": 6}
             assert stock_of(lent, "P1") == {"L1": (6, 0)}
             await check(lent, account)
+
+    asyncio.run(story())
+
+
+def test_a_feed_that_knows_no_lots_leaves_them_within_what_it_counts(
+    lent: Shop, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        async with opened(lent) as account:
+            await track(account, "P1")
+            await count_lots(account, "P1", "L1", LotQty("A", 4, SOON), LotQty("B", 6, LATER))
+            for on_hand, lots in ((7, {"A": 1, "B": 6}), (9, {"A": 1, "B": 6}), (3, {"B": 3})):
+                feed = tmp_path / f"{on_hand}.csv"
+                feed.write_text(f"sku,location,on_hand\nP1,L1,{on_hand}\nP2,L1,5\n", "utf-8")
+                summary = await import_file(account, "stock", feed)
+                assert summary.rows_failed == 0
+                assert stock_of(lent, "P1") == {"L1": (on_hand, 0)}
+                assert lots_of(lent, "P1", "L1") == lots
+            await check(lent, account)
+
+    asyncio.run(story())
+
+
+def test_lots_of_a_product_that_keeps_none_are_refused(lent: Shop) -> None:
+    async def story() -> None:
+        async with opened(lent) as account:
+            with pytest.raises(Refusal) as refused:
+                await count_lots(account, "P1", "L1", LotQty("A", 4))
+            assert refused.value.code == "lots_not_tracked"
 
     asyncio.run(story())
 

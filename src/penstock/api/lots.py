@@ -401,7 +401,9 @@ async def _by_position(
             area_id, kind = areas.get((key[1], row.area or ""), (0, "pick"))
             one = LotQty(row.lot, quantities[place], row.expires_on, row.supplier, area_id, kind)
             lots.append(one)
-        positions.append(PositionLots(key[0], key[1], lots, unknown, key[2]))
+        position = PositionLots(key[0], key[1], lots, unknown, key[2])
+        check_qty(position.total(), least=stock_rows.LEAST_QTY, field="qty")
+        positions.append(position)
     return positions, [places[0] for places in together.values()]
 
 

@@ -127,12 +127,22 @@ def lots_not_tracked(sku: str) -> Refusal:
     return Refusal("lots_not_tracked", sentence, sku=sku, field="sku")
 
 
+async def _insist_tracked(tx: Tx, positions: Sequence[PositionLots]) -> None:
+    product_ids = store.id_array(one.product_id for one in positions)
+    kept = {row[0] for row in await tx.fetch(SQL.tracked_of, (product_ids,))}
+    for product_id in product_ids.tolist():
+        if product_id not in kept:
+            raise lots_not_tracked(f"product {product_id}")
+
+
 async def set_lots(tx: Pass, counts: LotCounts) -> NDArray[np.int8]:
     """Count positions by lot: their sums go through `set_stock`; returns an `Outcome` each.
 
     A lot that a position's count does not name is not there any more. What has left of a lot after
-    the instant of the count is taken off again. An older count changes no lot.
+    the instant of the count is taken off again. An older count changes no lot. Refuses with
+    `lots_not_tracked`.
     """
+    await _insist_tracked(tx, counts.positions)
     columns = _counts(counts)
     outcomes = await set_stock(tx, columns)
     taken = np.flatnonzero((outcomes == Outcome.CHANGED) | (outcomes == Outcome.UNCHANGED))
@@ -222,10 +232,11 @@ async def change_lots(tx: Pass, changes: Sequence[PositionLots], cause_id: str) 
     """Change positions by deltas of their lots, now: what was received, found or thrown away.
 
     The sums go through `adjust_stock`. A lot does not fall below 0: what it lacks is taken of the
-    others. The caller makes it idempotent by a key.
+    others. The caller makes it idempotent by a key. Refuses with `lots_not_tracked`.
     """
     if not changes:
         return
+    await _insist_tracked(tx, changes)
     adjustments = [
         Adjustment(one.product_id, one.location_id, one.total(), tx.now, one.pool_id)
         for one in changes
@@ -275,19 +286,19 @@ async def move_lots(tx: Pass, moves: Sequence[LotMove]) -> list[Refusal | None]:
     """
     opened = await open_shelves(tx, [move.position_id for move in moves])
     cause = (Cause.REASSIGN, ids.new_id())
-    results = [_move(opened.shelves[move.position_id], move, cause) for move in moves]
+    results = [_move(opened.shelves.get(move.position_id), move, cause) for move in moves]
     await close_shelves(tx, opened, {move.position_id: cause for move in moves})
     return results
 
 
-def _move(shelf: Shelf, move: LotMove, cause: CauseOf) -> Refusal | None:
+def _move(shelf: Shelf | None, move: LotMove, cause: CauseOf) -> Refusal | None:
     at = [
         one
-        for one in shelf.stored.values()
+        for one in (shelf.stored.values() if shelf is not None else ())
         if one.lot == move.lot and one.area_id == move.from_area_id
     ]
     there = at[0].qty if at else 0
-    if move.qty > there:
+    if shelf is None or move.qty > there:
         sentence = f"{there} of lot {move.lot!r} are there, not {move.qty}."
         return Refusal("lot_unavailable", sentence, lot=move.lot, qty=there, field="qty")
     one = at[0]
@@ -307,9 +318,9 @@ async def suggest_lots(tx: Tx, wants: Sequence[Want], now: datetime) -> list[lis
     """
     found = await load_shelves(tx, [want.position_id for want in wants], now)
     return [
-        shelves.suggest(
-            found[want.position_id], want.qty, want.min_remaining_days, want.reservation_id
-        )
+        shelves.suggest(shelf, want.qty, want.min_remaining_days, want.reservation_id)
+        if (shelf := found.get(want.position_id)) is not None
+        else []
         for want in wants
     ]
 

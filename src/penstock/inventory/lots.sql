@@ -11,6 +11,10 @@ UPDATE revision SET value = value + 1 WHERE name = 'lot'
 -- The products of which lots are kept: a small set that every process holds. Index: none.
 SELECT coalesce(array_agg(product_id ORDER BY product_id), '{}') FROM lot_tracked
 
+-- name: tracked_of
+-- Of which products lots are kept. Index: lot_tracked_pkey.
+SELECT product_id FROM lot_tracked WHERE product_id = ANY(%s)
+
 -- name: lots_of_positions
 -- What positions are made of. Indexes: lot_stock_pkey, lot_pkey, area_pkey.
 SELECT s.position_id, s.lot_id, s.area_id, s.qty, l.ref, l.expires_on, coalesce(a.ref, ''),

@@ -77,7 +77,7 @@ async def keep_for_fulfilment(
         raise Refusal("fulfilment_not_open", sentence, fulfilment_id=fulfilment_id)
     skus = [str(knowledge.products.skus[row[1]]) for row in rows]
     asks: list[tuple[str, PegAsk]] = []
-    for one in asked or [SkuLots(sku) for sku in dict.fromkeys(skus)]:
+    for one in _by_sku(asked) or [SkuLots(sku) for sku in dict.fromkeys(skus)]:
         mine = [row for row, sku in zip(rows, skus, strict=True) if sku == one.sku]
         if not mine:
             sentence = f"Nothing of SKU {one.sku!r} is in this fulfilment."
@@ -91,6 +91,16 @@ async def keep_for_fulfilment(
             raise result
         kept.append(FulfilmentLots(sku, sum(pick.qty for pick in result), result))
     return kept
+
+
+def _by_sku(asked: Sequence[SkuLots]) -> list[SkuLots]:
+    """Put together what is said of one SKU in several places."""
+    found: dict[str, SkuLots] = {}
+    for one in asked:
+        before = found.get(one.sku, SkuLots(one.sku))
+        least = max(before.min_remaining_days, one.min_remaining_days)
+        found[one.sku] = SkuLots(one.sku, [*before.lots, *one.lots], least)
+    return list(found.values())
 
 
 def _shared_out(one: SkuLots, rows: Sequence[tuple[str, int, int, int]]) -> list[PegAsk]:
