@@ -35,6 +35,7 @@ from penstock.errors import PenstockError
 from penstock.events.partitions import make_partitions
 from penstock.events.sequencer import Sequencer
 from penstock.events.session import keep_connected, pause
+from penstock.rules.confidence import load_confidence
 from penstock.rules.crossings import Watcher
 from penstock.rules.expiry import run_expiry
 from penstock.rules.grouping import Grouping
@@ -118,8 +119,9 @@ async def open_account(
     await _ready(follower, tasks)
     _calm_collector()
     await knowledge.refresh_capacity()
+    await _take_confidence(knowledge, availability[0])
     tasks.append(asyncio.create_task(availability[0].run(stop)))
-    tasks.append(asyncio.create_task(_watch_capacity(knowledge, stop)))
+    tasks.append(asyncio.create_task(_watch_capacity(knowledge, availability[0], stop)))
     feeds = Feeds()
     seen = (availability[0], knowledge, follower)
     tasks.append(asyncio.create_task(_watch_feeds(feeds, seen, stop)))
@@ -176,7 +178,13 @@ async def _prepare(tx: Tx) -> None:
     await put_shipped(tx, load_vocabulary())
 
 
-async def _watch_capacity(knowledge: Knowledge, stop: asyncio.Event) -> None:
+async def _take_confidence(knowledge: Knowledge, availability: Availability) -> None:
+    availability.confidence = await knowledge.database.run(knowledge.schema, load_confidence)
+
+
+async def _watch_capacity(
+    knowledge: Knowledge, availability: Availability, stop: asyncio.Event
+) -> None:
     """Read what is counted every second, and what was learnt every minute."""
     learnt_at = time.monotonic()
     while not await pause(stop, CAPACITY_EVERY_S):
@@ -185,6 +193,7 @@ async def _watch_capacity(knowledge: Knowledge, stop: asyncio.Event) -> None:
             if time.monotonic() - learnt_at > LEARNT_EVERY_S:
                 learnt_at = time.monotonic()
                 await knowledge.refresh_dates()
+                await _take_confidence(knowledge, availability)
         except PenstockError as error:
             _log.warning("capacity not read", error=str(error))
 

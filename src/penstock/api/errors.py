@@ -53,6 +53,8 @@ STATUSES: Mapping[str, int] = MappingProxyType(
         "cursor_too_old": 410,
         "slot_full": 409,
         "history_pruned": 410,
+        "lot_unavailable": 409,
+        "unknown_reservation": 409,
         "body_too_large": 413,
         "internal_error": 500,
         "overloaded": 503,

@@ -23,6 +23,7 @@ from penstock.api import (
     exchange,
     health,
     history,
+    lots,
     order_actions,
     order_views,
     page,
@@ -52,6 +53,8 @@ def make_routes(served: Callable[[], Served]) -> Litestar:
             *_of_controls(served),
             *_of_thresholds(served),
             *_of_products(served),
+            *_of_lots(served),
+            *_of_lot_lists(served),
             *_of_entities(served),
             *_of_desk(served),
             *cart_routes(served, _done),
@@ -269,6 +272,58 @@ def _of_products(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
         list_types,
         put_types,
     ]
+
+
+def _of_lots(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @get("/v1/lots")
+    async def list_lots(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: lots.get_lots(served(), r))
+
+    @get("/v1/lots/history")
+    async def lot_history(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: lots.get_history(served(), r))
+
+    @get("/v1/fulfilments/{fulfilment_id:str}/lots")
+    async def get_picks(request: Incoming, fulfilment_id: str) -> Outgoing:
+        return await _done(request, lambda _: lots.get_fulfilment_lots(served(), fulfilment_id))
+
+    @post("/v1/fulfilments/{fulfilment_id:str}/lots")
+    async def put_picks(request: Incoming, fulfilment_id: str) -> Outgoing:
+        return await _done(request, lambda r: lots.post_fulfilment_lots(served(), fulfilment_id, r))
+
+    @get("/v1/areas")
+    async def list_areas(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: lots.get_areas(served(), r))
+
+    @post("/v1/areas")
+    async def put_areas(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: lots.post_areas(served(), r))
+
+    return [list_lots, lot_history, get_picks, put_picks, list_areas, put_areas]
+
+
+def _of_lot_lists(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @post("/v1/lots/track")
+    async def track(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: lots.post_track(served(), r))
+
+    @post("/v1/lots/counts")
+    async def count_lots(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: lots.post_counts(served(), r))
+
+    @post("/v1/lots/changes")
+    async def change_lots(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: lots.post_changes(served(), r))
+
+    @post("/v1/lots/moves")
+    async def move_lots(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: lots.post_moves(served(), r))
+
+    @post("/v1/lots/suggestions")
+    async def suggest_lots(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: lots.post_suggestions(served(), r))
+
+    return [track, count_lots, change_lots, move_lots, suggest_lots]
 
 
 def _of_entities(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

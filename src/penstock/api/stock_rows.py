@@ -137,6 +137,13 @@ async def resolve(
     return resolved
 
 
+async def product_ids(tx: Pass, skus: Sequence[str], channel: str | None) -> list[int]:
+    """Return the ids of SKUs; refuses with `unknown_sku`, `unknown_channel`, `channel_needed`."""
+    rows = {place: StockRow(sku=sku, location="") for place, sku in enumerate(skus)}
+    known = await _products(tx, _catalogue_id(tx.knowledge, channel), rows)
+    return [_id_of(row, known) for row in rows.values()]
+
+
 def _catalogue_id(knowledge: Knowledge, channel: str | None) -> int:
     """Return the catalogue that the SKUs are of: the channel's, or the account's only one."""
     channels = knowledge.channels

@@ -2,8 +2,8 @@
 
 A run goes on from the checkpoint: it adds up the journal of new passes, looks at the positions and
 orders these have moved, at what is still open, and at some more positions, so that each has its
-turn again and again. Capacities, counted controls, limits and carts are compared whole, ever more
-rarely as they take longer. One process at a time has the audit; who dies leaves it to another
+turn again and again. Capacities, counted controls, limits, carts and lots are compared whole, ever
+more rarely as they take longer. One process at a time has the audit; who dies leaves it to another
 within two minutes. Whatever is wrong becomes a finding; nothing is repaired by itself.
 """
 
@@ -25,6 +25,7 @@ from penstock.audit.demand import MOST_ROOTS, audit_capacity, audit_roots
 from penstock.audit.findings import OF_ROOTS, SQL, seen_by
 from penstock.audit.forward import CLAIM_S, Known
 from penstock.audit.limits import audit_limits
+from penstock.audit.lots import audit_lots
 from penstock.audit.report import MAX_EXAMPLES, empty_report
 from penstock.audit.run import write_run
 from penstock.audit.slots import audit_slots
@@ -39,7 +40,7 @@ POSITIONS_A_PIECE = 10_000
 POSITIONS_A_RUN = 20_000  # beside those that were moved
 MOST_TOUCHED = 100_000
 WHOLE_SHARE = 100  # checks of everything take a hundredth of the time
-WHOLE_CHECKS = ("capacity", "controls", "limits", "carts")
+WHOLE_CHECKS = ("capacity", "controls", "limits", "carts", "lots")
 LOOKS = 4  # so often within an interval a process asks whether it may audit
 
 T = TypeVar("T")
@@ -176,6 +177,7 @@ class Auditor:
         await audit_slots(self._database, self._schema, report)
         await audit_controls(self._database, self._schema, report)
         await audit_limits(self._database, self._schema, report)
+        await audit_lots(self._database, self._schema, report)
         self._whole_at = time.monotonic()
         self._whole_took_s = self._whole_at - started
         for check in report.checks:

@@ -24,6 +24,7 @@ _MAX_LISTED = 5
 COUNT = 1  # set_stock
 ADJUSTMENT = 2
 _BASELINE = 9
+BLOCK = 15  # what has expired, or lies in a blocked area, is there no more for anybody
 CAUSES = {
     COUNT: "count",
     ADJUSTMENT: "adjustment",
@@ -35,6 +36,7 @@ CAUSES = {
     8: "expiry",
     9: "baseline",
     10: "shed",
+    BLOCK: "block",
     20: "repair",
 }
 
@@ -151,7 +153,7 @@ class Chains:
     ) -> None:
         lack = lacking(entries.on_hands, entries.reserveds)
         rose = lack > lacking(on_hands_before, reserveds_before)
-        by_count = np.isin(entries.cause_kinds, (COUNT, ADJUSTMENT))
+        by_count = np.isin(entries.cause_kinds, (COUNT, ADJUSTMENT, BLOCK))
         for column, is_it in (
             (self._last_clear, lack == 0),
             (self._last_ours, rose & ~by_count),

@@ -31,6 +31,7 @@ INVARIANTS = {
     "carts": "Holds belong to a cart that is held, or whose time has just passed.",
     "capacity": "Capacity used is the number of live fulfilments counted on it.",
     "controls": "What a cap or ring-fence has counted is what live reservations keep of it.",
+    "lots": "Lots add up to what is there at most; pegs and blocked units to what is kept of them.",
 }
 
 

@@ -21,6 +21,7 @@ from penstock.audit.demand import audit_demand
 from penstock.audit.findings import SQL, Finding, seen_by
 from penstock.audit.forward import Known
 from penstock.audit.limits import audit_limits
+from penstock.audit.lots import audit_lots
 from penstock.audit.report import MAX_EXAMPLES, Check, Report, empty_report
 from penstock.audit.slots import audit_slots
 from penstock.audit.snapshots import Piece, Progress
@@ -43,6 +44,7 @@ async def audit(database: Database, schema: str, *, progress: Progress | None = 
     await audit_controls(database, schema, report)
     await audit_limits(database, schema, report)
     await audit_slots(database, schema, report)
+    await audit_lots(database, schema, report)
     report.breaches = sum(check.breaches for check in report.checks)
     report.duration_s = time.perf_counter() - started
     return report
@@ -103,6 +105,7 @@ async def audit_forward(
     await audit_controls(database, schema, report)
     await audit_limits(database, schema, report)
     await audit_slots(database, schema, report)
+    await audit_lots(database, schema, report)
     rest = [check for check in report.checks if check.name not in STOCK_CHECKS]
 
     async def keep(tx: Tx) -> list[Finding]:

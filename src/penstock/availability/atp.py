@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.availability.confidence import Confidence, age_bucket
 from penstock.availability.controls import Controls, Moment
 from penstock.availability.floors import Floors
 from penstock.availability.index import Change, Index
@@ -244,12 +245,21 @@ class Availability:
         self._index = index
         self.locations = locations
         self.controls = controls
+        self.confidence = Confidence()  # nothing is known; who learns it sets it
         index.watchers.append(self._watch)
 
     @property
     def index(self) -> Index:
         """The index that answers are given from."""
         return self._index
+
+    def confidence_at(self, position_ids: Ints) -> list[float | None]:
+        """Return how likely the last unit of each position is there, by the age of its count."""
+        now_h = self._clock.now().timestamp() / 3600
+        counted: list[int] = self._index.counted_at[position_ids].tolist()
+        ages = [age_bucket(now_h - us / 3.6e9 if us else None) for us in counted]
+        at: list[int] = self._index.location[position_ids].tolist()
+        return [self.confidence.there(one, age) for one, age in zip(at, ages, strict=True)]
 
     def configure(self, locations: Locations, controls: Controls) -> None:
         """Take a directory and controls loaded anew; answers heed them from now on."""

@@ -28,13 +28,17 @@ class Lowered(msgspec.Struct, frozen=True):
 
 
 class LoweredAt(msgspec.Struct, frozen=True):
-    """One location: what is free there (its pools together), what remains, and why."""
+    """One location: what is free there (its pools together), what remains, and why.
+
+    `confidence` is the chance that the last unit is really there, if anything was learnt of it.
+    """
 
     location: str
     serves: bool
     free: int
     available: int
     lowered: list[Lowered]
+    confidence: float | None = None
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -53,6 +57,7 @@ class _Position(msgspec.Struct, frozen=True):
     serves: bool
     free: int
     lowered: Mapping[str, int]
+    confidence: float | None
 
 
 def explain(
@@ -67,12 +72,13 @@ def explain(
     rules = _floor_rules(availability, catalogue, product_id)
     path = [None, *reversed(terms.controls.channels.path(terms.channel_id))]
     sold = (np.maximum(held.net, 0) * terms.controls.sells(held.pool_ids)).tolist()
+    known = availability.confidence_at(ids)
     positions: list[_Position] = []
     for place, row in enumerate(rows_of(terms.row_of, held.location_ids).tolist()):
         mine = [rule for rule, where in rules if where[row]]
         lowered = _floors(mine, path, sold[place], int(held.on_hand[place]))
         serves = bool(places.may_serve[place])
-        positions.append(_Position(row, serves, sold[place], lowered))
+        positions.append(_Position(row, serves, sold[place], lowered, known[place]))
     by_floors = _added(one.lowered for one in positions if one.serves)
     return Explained(
         free=sum(one.free for one in positions if one.serves),
@@ -176,7 +182,9 @@ def _locations(
                 lowered[limit.ref] = lowered.get(limit.ref, 0) + left - limit.left
                 left = limit.left
         serves = mine[0].serves
-        told.append(LoweredAt(refs[row], serves, free, left if serves else 0, _listed(lowered)))
+        sure = min((one.confidence for one in mine if one.confidence is not None), default=None)
+        available = left if serves else 0
+        told.append(LoweredAt(refs[row], serves, free, available, _listed(lowered), sure))
     return told
 
 

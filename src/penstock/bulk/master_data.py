@@ -24,6 +24,7 @@ from penstock.catalogue.model import CategoryInput, ProductInput
 from penstock.customers.commands import upsert_customers
 from penstock.customers.model import CustomerInput
 from penstock.errors import Refusal
+from penstock.inventory.areas import AreaInput, upsert_areas
 from penstock.inventory.limit_rules import LimitInput, set_limits
 from penstock.inventory.sources import PoolInput, SourceInput, upsert_pools, upsert_sources
 from penstock.network.carriers import (
@@ -163,6 +164,7 @@ KINDS: dict[str, Kind[Any]] = {
         Shape(AttributeTypeInput, {}, ("entity", "name", "type")), upsert_attribute_types
     ),
     "customers": Kind(Shape(CustomerInput, {}, ("ref",)), upsert_customers),
+    "areas": Kind(Shape(AreaInput, {}, ("location", "ref")), upsert_areas),
     "sources": Kind(Shape(SourceInput, {}, ("ref",)), upsert_sources),
     "pools": Kind(Shape(PoolInput, {}, ("ref",)), upsert_pools),
     "carriers": Kind(Shape(CarrierInput, {}, ("ref", "services")), upsert_carriers),

@@ -24,6 +24,7 @@ KINDS = (
     "customers",
     "sources",
     "pools",
+    "areas",
     "controls",
     "thresholds",
     "carriers",

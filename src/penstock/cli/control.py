@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from penstock.availability.control_input import ControlInput
     from penstock.availability.control_views import ControlView
     from penstock.availability.explain import Explained, Lowered, LoweredAt
+    from penstock.availability.proposals import Proposal
     from penstock.db import Tx
     from penstock.records import Result
 
 commands = typer.Typer(
-    no_args_is_help=True, help="Buffers, exclusions, caps and ring-fences: list, put, explain."
+    no_args_is_help=True,
+    help="Buffers, exclusions, caps and ring-fences: list, put, explain, propose.",
 )
 ChannelOption = Annotated[
     str | None, typer.Option("--channel", "-c", metavar="REF", help="Only in this channel.")
@@ -186,6 +188,59 @@ def explain(
     _draw(f"{sku} in {channel}", found, places)
 
 
+@commands.command()
+def propose(
+    channel: Annotated[str, typer.Option("--channel", "-c", metavar="REF", help="For which.")],
+    target: Annotated[
+        float, typer.Option("--target", min=0.5, max=0.999, help="Chance that a unit is there.")
+    ] = 0.95,
+    days: Annotated[int, typer.Option("--days", min=1, max=730, help="To learn from.")] = 90,
+    apply: Annotated[bool, typer.Option("--apply", help="Put the controls.")] = False,
+    account: AccountName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose buffers where the last units are often not there, from what became of orders.
+
+    Learns how likely a promised unit is there from picks, rejections, shortages and the age of
+    counts, keeps that for `explain`, and says per location what a buffer would hide and save.
+    Nothing is changed without `--apply`; applied, the controls are in group `learnt`.
+    """
+    from penstock.records import insist
+    from penstock.rules.confidence import Span, control_of, learn_confidence, propose_buffers
+    from penstock.rules.controls import put_controls
+
+    async def work(opened: Account) -> list[Proposal]:
+        knowledge, directory = opened.knowledge, opened.knowledge.directory
+        channel_id = knowledge.channel_id(channel)
+        kinds = dict(zip(directory.location_ids.tolist(), directory.kinds, strict=True))
+        span = Span(knowledge.clock.now(), days, days / 3)
+        learnt = await opened.database.run(
+            opened.schema, lambda tx: learn_confidence(tx, kinds, span)
+        )
+        named = (channel_id, channel)
+        found = propose_buffers(opened.availability, named, learnt, (target, days / 7))
+        changed = [control_of(channel, one) for one in found if one.qty not in {None, one.was}]
+        if apply and changed:
+            now, flows = knowledge.clock.now(), knowledge.workflows
+            put = opened.database.run(
+                opened.schema, lambda tx: put_controls(tx, flows, changed, now)
+            )
+            insist(await put)
+        return found
+
+    found = run_with_account(read_settings(account=account), work)
+    if as_json:
+        print_json({"channel": channel, "applied": apply, "proposals": found})
+        return
+    if not found:
+        say("Nothing is known: no order has been picked or missed in these days.")
+        return
+    for one in found:
+        buffer = "no buffer" if one.qty is None else f"a buffer of {one.qty:,} (now {one.was:,})"
+        say(f"{one.location}: {buffer}. {one.reason}")
+    say("Applied." if apply else "Nothing is changed: --apply puts these buffers.")
+
+
 def _draw(what: str, found: Explained, places: list[LoweredAt]) -> None:
     say(f"{what}: {found.free:,} free, {found.available:,} may be promised.")
     for one in found.lowered:
@@ -196,11 +251,12 @@ def _draw(what: str, found: Explained, places: list[LoweredAt]) -> None:
             "yes" if one.serves else "no",
             f"{one.free:,}",
             f"{one.available:,}",
+            "" if one.confidence is None else f"{one.confidence:.0%}",
             _why(one.lowered),
         )
         for one in places
     ]
-    draw_table(("location", "serves", "free", "available", "lowered by"), rows)
+    draw_table(("location", "serves", "free", "available", "sure", "lowered by"), rows)
 
 
 def _why(lowered: list[Lowered]) -> str:

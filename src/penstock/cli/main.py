@@ -20,6 +20,7 @@ from penstock.cli import (
     entity,
     job,
     location,
+    lot,
     order,
     pack,
     product,
@@ -97,6 +98,8 @@ app.add_typer(stock.commands, name="stock", rich_help_panel=DATA)
 app.add_typer(control.commands, name="control", rich_help_panel=DATA)
 app.add_typer(threshold.commands, name="threshold", rich_help_panel=DATA)
 app.add_typer(product.commands, name="product", rich_help_panel=DATA)
+app.add_typer(lot.commands, name="lot", rich_help_panel=DATA)
+app.add_typer(lot.area, name="area", rich_help_panel=DATA)
 app.add_typer(switch.network, name="network", rich_help_panel=DATA)
 app.add_typer(calendar.commands, name="calendar", rich_help_panel=DATA)
 app.add_typer(calendar.carrier, name="carrier", rich_help_panel=DATA)

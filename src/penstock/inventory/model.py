@@ -35,14 +35,19 @@ class Cause(IntEnum):
     EXPIRY = 8
     BASELINE = 9
     SHED = 10
+    BLOCK = 15  # expired, or in a blocked area: see shelves.py
     REPAIR = 20  # written by the audit, when a person says so
 
 
 class ReservationKind(IntEnum):
-    """What a reservation is for; a cart hold becomes an allocation by updating its row."""
+    """What a reservation is for; a cart hold becomes an allocation by updating its row.
+
+    What is expired or lies in a blocked area is kept from everybody by one `BLOCKED` a position.
+    """
 
     CART_HOLD = 1
     ALLOCATION = 2
+    BLOCKED = 3
 
 
 class Reservation(msgspec.Struct, gc=False):

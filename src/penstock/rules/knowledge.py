@@ -43,6 +43,7 @@ from penstock.errors import Refusal
 from penstock.events.stream import append_changes
 from penstock.inventory.ledger import Ledger
 from penstock.inventory.limit_rules import Limits, load_limits
+from penstock.inventory.lots import load_tracked, settle_lots
 from penstock.inventory.model import Terms, UseKey
 from penstock.inventory.store import CapacityKey, read_capacity
 from penstock.network.directory import Directory, load_directory
@@ -86,6 +87,7 @@ class Knowledge:
         self.dates = Dates()
         self.slots_used: SlotsUsed = {}
         self.attribute_types: AttributeTypes = {}
+        self.lot_products: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self._channel_views: dict[int | None, dict[str, Any]] = {}
         self._workflows_of: dict[tuple[str, str, int | None], Workflow | None] = {}
 
@@ -100,6 +102,8 @@ class Knowledge:
             await self.refresh(tx, tx.revisions)
             tx.on_commit.append(lambda: self._apply(tx))
             result = await work(tx)
+            if len(self.lot_products):
+                await settle_lots(tx, self.lot_products)
             await tell_crossings(tx, self)
             return result
 
@@ -128,11 +132,13 @@ class Knowledge:
         await self._refresh_words(tx, stale)
         if stale & {"carrier", "network"}:
             self.dates = await load_dates(tx, self.directory.refs)
-        if "attribute" in stale:
-            self.attribute_types = await load_attribute_types(tx)
         self.revisions = dict(revisions)
 
     async def _refresh_words(self, tx: Tx, stale: set[str]) -> None:
+        if "attribute" in stale:
+            self.attribute_types = await load_attribute_types(tx)
+        if "lot" in stale:
+            self.lot_products = await load_tracked(tx)
         if "workflow" in stale:
             self.vocabulary = load_vocabulary()  # a package may be new
             self.workflows = await load_workflows(tx, self.vocabulary)
