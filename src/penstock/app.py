@@ -22,6 +22,7 @@ from penstock.access.accounts import schema_of
 from penstock.availability.atp import Availability
 from penstock.availability.follow import Follower
 from penstock.availability.index import Index
+from penstock.bulk.stock_work import run_stock_jobs
 from penstock.clock import Clock, SystemClock
 from penstock.config import Config
 from penstock.connectors.run import run_jobs
@@ -181,18 +182,22 @@ async def _watch_capacity(knowledge: Knowledge, stop: asyncio.Event) -> None:
 
 
 async def run_worker(account: Account, stop: asyncio.Event) -> None:
-    """Run due events and jobs, end expired holds and make partitions until told to stop."""
+    """Run due events and jobs, take in stock, end expired holds, make partitions, until stopped."""
 
     async def session(connection: Connection) -> None:
         await _work(account, connection.info.backend_pid, stop)
 
-    jobs = asyncio.create_task(run_jobs(account.knowledge, stop))
-    jobs.add_done_callback(_stop_process_if_broken)
+    beside = [
+        asyncio.create_task(run_jobs(account.knowledge, stop)),
+        asyncio.create_task(run_stock_jobs(account, stop)),
+    ]
+    for task in beside:
+        task.add_done_callback(_stop_process_if_broken)
     try:
         await keep_connected(account.conninfo, session, stop)
     finally:
         stop.set()
-        await asyncio.gather(jobs, return_exceptions=True)
+        await asyncio.gather(*beside, return_exceptions=True)
 
 
 async def _make_partitions(tx: Tx) -> None:

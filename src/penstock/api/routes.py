@@ -25,6 +25,7 @@ from penstock.api import (
     page,
     places,
     products,
+    stock_jobs,
     switches,
 )
 from penstock.api.errors import failed
@@ -45,6 +46,7 @@ def make_routes(served: Callable[[], Served]) -> Litestar:
             *_of_places(served),
             *_of_controls(served),
             *_of_products(served),
+            *_of_stock_jobs(served),
             *_of_entities(served),
             *_of_desk(served),
             *_of_health(served),
@@ -217,6 +219,38 @@ def _of_products(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
         list_types,
         put_types,
     ]
+
+
+def _of_stock_jobs(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @post("/v1/stock-jobs")
+    async def open_job(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.post_job(served(), r))
+
+    @get("/v1/stock-jobs")
+    async def list_jobs(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.list_jobs(served(), r))
+
+    @get("/v1/stock-jobs/{job_id:str}")
+    async def get_job(request: Incoming, job_id: str) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.get_job(served(), job_id, r))
+
+    @put("/v1/stock-jobs/{job_id:str}/batches/{ref:str}")
+    async def put_batch(request: Incoming, job_id: str, ref: str) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.put_batch(served(), job_id, ref, r))
+
+    @get("/v1/stock-jobs/{job_id:str}/batches/{ref:str}")
+    async def get_batch(request: Incoming, job_id: str, ref: str) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.get_batch(served(), job_id, ref, r))
+
+    @post("/v1/stock-jobs/{job_id:str}/finish")
+    async def finish(request: Incoming, job_id: str) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.post_finish(served(), job_id, r))
+
+    @post("/v1/stock-jobs/{job_id:str}/abandon")
+    async def abandon(request: Incoming, job_id: str) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.post_abandon(served(), job_id, r))
+
+    return [open_job, list_jobs, get_job, put_batch, get_batch, finish, abandon]
 
 
 def _of_entities(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

@@ -23,6 +23,7 @@ from penstock.cli import (
     product,
     rules,
     setting,
+    stock_job,
     stuck,
     switch,
     trace,
@@ -81,6 +82,7 @@ app.command(rich_help_panel=CARE)(trace.trace)
 app.command("prune", rich_help_panel=CARE)(trace.prune)
 app.add_typer(stuck.commands, name="stuck", rich_help_panel=CARE)
 app.add_typer(job.commands, name="job", rich_help_panel=CARE)
+app.add_typer(stock_job.commands, name="stock-job", rich_help_panel=CARE)
 app.add_typer(workflow.commands, name="workflow", rich_help_panel=DATA)
 app.add_typer(rules.commands, name="rules", rich_help_panel=DATA)
 app.add_typer(pack.commands, name="pack", rich_help_panel=DATA)
