@@ -1,4 +1,4 @@
-"""Feeds of many batches over HTTP: sent twice, looked at row by row, ended with what they retire."""
+"""Feeds of many batches over HTTP: sent twice, looked at row by row, and how they end."""
 
 from __future__ import annotations
 

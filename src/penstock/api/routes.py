@@ -26,6 +26,7 @@ from penstock.api import (
     places,
     products,
     stock_jobs,
+    stock_sources,
     switches,
 )
 from penstock.api.errors import failed
@@ -47,6 +48,7 @@ def make_routes(served: Callable[[], Served]) -> Litestar:
             *_of_controls(served),
             *_of_products(served),
             *_of_stock_jobs(served),
+            *_of_stock_sources(served),
             *_of_entities(served),
             *_of_desk(served),
             *_of_health(served),
@@ -251,6 +253,22 @@ def _of_stock_jobs(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
         return await _done(request, lambda r: stock_jobs.post_abandon(served(), job_id, r))
 
     return [open_job, list_jobs, get_job, put_batch, get_batch, finish, abandon]
+
+
+def _of_stock_sources(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @get("/v1/stock-sources")
+    async def list_sources(request: Incoming) -> Outgoing:
+        return await _done(request, lambda _: stock_sources.get_sources(served()))
+
+    @post("/v1/stock-sources")
+    async def put_sources(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: stock_sources.post_sources(served(), r))
+
+    @post("/v1/stock-sources/{ref:str}/acknowledge")
+    async def acknowledge(request: Incoming, ref: str) -> Outgoing:
+        return await _done(request, lambda r: stock_sources.post_acknowledge(served(), ref, r))
+
+    return [list_sources, put_sources, acknowledge]
 
 
 def _of_entities(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

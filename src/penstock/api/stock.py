@@ -29,6 +29,7 @@ from penstock.inventory.counts import Counts, Outcome, microseconds, set_stock
 from penstock.orders.commands import StoredAnswer, claim_keys, write_answers
 from penstock.passes import Pass
 from penstock.quantity import check_qty
+from penstock.rules.acknowledged import counts_of_source
 
 _OUTCOMES = ("changed", "unchanged", "older", "superseded", "refused")
 _encode = msgspec.json.Encoder().encode
@@ -116,7 +117,8 @@ async def _set(tx: Pass, chunk: Envelope) -> Report:
     resolved = await stock_rows.resolve(tx, rows, chunk.channel, report.problems)
     report.refused = len(report.problems)
     if resolved.places:
-        outcomes = await set_stock(tx, _counts(tx, rows, resolved, source_id))
+        counts = await counts_of_source(tx, _counts(tx, rows, resolved, source_id))
+        outcomes = await set_stock(tx, counts)
         _tell(report, outcomes, resolved.places)
     report.problems.sort(key=lambda problem: problem.row)
     return report

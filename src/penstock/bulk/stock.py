@@ -52,6 +52,7 @@ from penstock.inventory.counts import (
 )
 from penstock.inventory.model import DEFAULT_SOURCE_ID, RETAIL_POOL_ID
 from penstock.passes import Pass
+from penstock.rules.acknowledged import counts_of_source
 from penstock.rules.knowledge import Knowledge
 
 FEW_ROWS = 2_000  # a chunk while others write
@@ -314,7 +315,8 @@ class Feed:
             versions=index.version[ids].astype(np.int32),
             counted_us=index.counted_at[ids],
         )
-        outcomes[places] = await set_known_stock(tx, chunk.counts.rows(places), known)
+        counts = await counts_of_source(tx, chunk.counts.rows(places))
+        outcomes[places] = await set_known_stock(tx, counts, known)
         same = np.flatnonzero(outcomes == Outcome.UNCHANGED)
         instants = chunk.counts.counted_us[same]
         tx.on_commit.append(lambda: index.note_counts(chunk.ids[same], instants))
@@ -328,7 +330,8 @@ class Feed:
         """Count the rows that are lost so far, and move the feed on."""
         outcomes = before.copy()
         lost = np.flatnonzero(before == Outcome.LOST)
-        outcomes[lost] = await set_stock(tx, chunk.counts.rows(lost))
+        counts = await counts_of_source(tx, chunk.counts.rows(lost))
+        outcomes[lost] = await set_stock(tx, counts)
         return await self._keep(tx, chunk, outcomes), outcomes
 
     async def _keep(

@@ -30,6 +30,7 @@ from penstock.db import Tx
 from penstock.errors import Refusal, invariant
 from penstock.ids import new_id
 from penstock.inventory.counts import Outcome, microseconds
+from penstock.inventory.sources import Acknowledgement, acknowledge
 from penstock.passes import Pass
 from penstock.rules.knowledge import Knowledge
 
@@ -41,7 +42,10 @@ Status = Literal["running", "finished", "failed"]
 
 
 class StockJobInput(msgspec.Struct, forbid_unknown_fields=True):
-    """A job to open; `ref` is the client's own name for it, which opens it once."""
+    """A job to open; `ref` is the client's own name for it, which opens it once.
+
+    `handed_until` acknowledges, at the instant of the count, what was handed over until then.
+    """
 
     ref: Ref
     source: Ref | None = None
@@ -49,6 +53,7 @@ class StockJobInput(msgspec.Struct, forbid_unknown_fields=True):
     channel: Ref | None = None
     counted_at: datetime | None = None
     mode: Literal["partial", "full"] = "partial"
+    handed_until: datetime | None = None
 
 
 class Ending(msgspec.Struct, forbid_unknown_fields=True):
@@ -154,6 +159,9 @@ async def _open(tx: Pass, asked: StockJobInput, body_hash: bytes) -> str:
     options = Options(channel=asked.channel, source=asked.source, pool=asked.pool)
     subject = await subject_of(tx, tx.knowledge, options)
     pool_id = None if asked.pool is None else subject.pool_id
+    if asked.handed_until is not None:
+        said = Acknowledgement(counted_at, asked.handed_until)
+        await acknowledge(tx, subject.source_ref, said, tx.now)
     job_id = new_id()
     of_what = (subject.source_id, pool_id, subject.catalogue_id)
     params = (job_id, asked.ref, body_hash, *of_what, asked.mode, counted_at, tx.now)

@@ -27,6 +27,7 @@ from penstock.inventory.counts import (
     set_stock,
 )
 from penstock.passes import Pass
+from penstock.rules.acknowledged import counts_of_source
 from penstock.rules.knowledge import Knowledge
 
 SQL = Queries("penstock.bulk", "stock_jobs.sql")
@@ -208,6 +209,7 @@ async def _read_piece(
     counts, known, last_id = counts.rows(there), known.rows(there), int(ids[-1])
     if len(there) == 0:
         return _Piece(counts, known, 0, last_id)
+    counts = await counts_of_source(tx, counts)
     judged, targets = await judge_counts(tx, counts, known)
     goes = np.flatnonzero(judged == Outcome.CHANGED)
     units = int((known.on_hands[goes] - targets[goes]).sum())

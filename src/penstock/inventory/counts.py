@@ -11,7 +11,7 @@ All columns are parallel numpy arrays; instants are microseconds since 1970.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from itertools import pairwise
@@ -47,7 +47,11 @@ class Outcome(IntEnum):
 
 
 class Counts(msgspec.Struct):
-    """Counted rows as columns, with who counted them and the id of the feed or request."""
+    """Counted rows as columns, with who counted them and the id of the feed or request.
+
+    `adding` returns what is to be added to each row to make it on hand: of a source that counts
+    net, what it has acknowledged. It is given rows and positions, ids sorted.
+    """
 
     product_ids: NDArray[np.int32]
     location_ids: NDArray[np.int32]
@@ -56,6 +60,7 @@ class Counts(msgspec.Struct):
     counted_us: NDArray[np.int64]
     source_id: int
     cause_id: str
+    adding: Callable[[Tx, Counts, Known], Awaitable[NDArray[np.int64]]] | None = None
 
     def rows(self, places: NDArray[np.int64]) -> Counts:
         """Return the rows at the places."""
@@ -67,6 +72,7 @@ class Counts(msgspec.Struct):
             self.counted_us[places],
             self.source_id,
             self.cause_id,
+            self.adding,
         )
 
 
@@ -229,6 +235,8 @@ async def judge_counts(
     Movements after a count are added to it.
     """
     targets = counts.on_hands + await _moved_since(tx, counts, known)
+    if counts.adding is not None:
+        targets += await counts.adding(tx, counts, known)
     judged = np.where(targets == known.on_hands, Outcome.UNCHANGED, Outcome.CHANGED)
     judged = np.where(known.versions == 0, Outcome.CHANGED, judged)
     judged[(np.abs(targets) > _MOST) | (np.abs(targets - known.on_hands) > _MOST)] = Outcome.TOO_FAR

@@ -34,6 +34,8 @@ class Cause(IntEnum):
     EXPIRY = 8
     BASELINE = 9
     SHED = 10
+    PICK = 11  # of stock that leaves when it is picked
+    PUT_BACK = 12  # picked, and not shipped after all
 
 
 class ReservationKind(IntEnum):
