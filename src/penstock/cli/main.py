@@ -24,6 +24,7 @@ from penstock.cli import (
     rules,
     setting,
     stock_job,
+    stock_source,
     stuck,
     switch,
     trace,
@@ -78,6 +79,7 @@ app.add_typer(order.commands, name="order", rich_help_panel=DATA)
 app.add_typer(entity.action, name="action", rich_help_panel=DATA)
 app.add_typer(entity.event, name="event", rich_help_panel=DATA)
 app.add_typer(entity.entity, name="entity", rich_help_panel=DATA)
+app.add_typer(stock_source.commands, name="stock-source", rich_help_panel=DATA)
 app.command(rich_help_panel=CARE)(trace.trace)
 app.command("prune", rich_help_panel=CARE)(trace.prune)
 app.add_typer(stuck.commands, name="stuck", rich_help_panel=CARE)
