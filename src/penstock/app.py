@@ -25,6 +25,7 @@ from penstock.availability.cursor import AsOf
 from penstock.availability.feeds import Feeds
 from penstock.availability.follow import Follower
 from penstock.availability.index import Index
+from penstock.bulk.stock_work import run_stock_jobs
 from penstock.clock import Clock, SystemClock
 from penstock.config import Config
 from penstock.connectors.run import run_jobs
@@ -209,7 +210,7 @@ async def _watch_feeds(
 
 
 async def run_worker(account: Account, stop: asyncio.Event, audit_every_s: float = 0) -> None:
-    """Run due events and jobs, tell crossings, end expired holds, make partitions, until `stop`.
+    """Run due events and jobs, take in stock, tell crossings, end what is over, until stopped.
 
     Audits in the background every so often; 0: never.
     """
@@ -218,21 +219,22 @@ async def run_worker(account: Account, stop: asyncio.Event, audit_every_s: float
         await _work(account, connection.info.backend_pid, stop)
 
     watcher = Watcher(account.knowledge, account.availability, account.follower)
-    tasks = [
+    beside = [
         asyncio.create_task(run_jobs(account.knowledge, stop)),
+        asyncio.create_task(run_stock_jobs(account, stop)),
         asyncio.create_task(run_expiry(account.knowledge, stop)),
         asyncio.create_task(watcher.run(account.conninfo, stop)),
     ]
     if audit_every_s:
         auditor = Auditor(account.database, account.schema, audit_every_s)
-        tasks.append(asyncio.create_task(auditor.run(stop)))
-    for task in tasks:
+        beside.append(asyncio.create_task(auditor.run(stop)))
+    for task in beside:
         task.add_done_callback(_stop_process_if_broken)
     try:
         await keep_connected(account.conninfo, session, stop)
     finally:
         stop.set()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*beside, return_exceptions=True)
 
 
 async def _make_partitions(tx: Tx) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,14 +25,16 @@ ALTER TABLE location ALTER COLUMN id RESTART WITH 101;
 ALTER TABLE product_catalogue ALTER COLUMN id RESTART WITH 2;
 """
 _CHILD = """
-import asyncio, sys
+import asyncio, json, sys
 from pathlib import Path
 from penstock.app import open_account
 from penstock.bulk.imports import import_file
+from penstock.bulk.model import Options
 
-async def main(conninfo, name, kind, path):
+async def main(conninfo, name, kind, path, options):
     account = await open_account(conninfo, name)
-    await import_file(account, kind, Path(path), progress=tell)
+    options = Options(**json.loads(options))
+    await import_file(account, kind, Path(path), options=options, progress=tell)
     tell(None)
 
 def tell(progress):
@@ -75,10 +78,11 @@ def errors_of(path: Path) -> list[tuple[Any, ...]]:
         return [(int(row["row"]), row["field"], row["code"]) for row in csv.DictReader(stream)]
 
 
-def kill_in_the_middle(lent: Shop, kind: str, path: Path, after: int) -> int:
+def kill_in_the_middle(lent: Shop, kind: str, path: Path, after: int, **options: Any) -> int:
     """Import in a process that is killed once it has told progress so often; returns its row."""
+    asked = json.dumps(options)
     child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, lent.conninfo, lent.name, kind, str(path)],
+        [sys.executable, "-c", _CHILD, lent.conninfo, lent.name, kind, str(path), asked],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -29,6 +29,8 @@ from penstock.api import (
     page,
     places,
     products,
+    stock_jobs,
+    stock_sources,
     switches,
     thresholds,
 )
@@ -55,6 +57,8 @@ def make_routes(served: Callable[[], Served]) -> Litestar:
             *_of_products(served),
             *_of_lots(served),
             *_of_lot_lists(served),
+            *_of_stock_jobs(served),
+            *_of_stock_sources(served),
             *_of_entities(served),
             *_of_desk(served),
             *cart_routes(served, _done),
@@ -324,6 +328,54 @@ def _of_lot_lists(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
         return await _done(request, lambda r: lots.post_suggestions(served(), r))
 
     return [track, count_lots, change_lots, move_lots, suggest_lots]
+
+
+def _of_stock_jobs(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @post("/v1/stock-jobs")
+    async def open_job(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.post_job(served(), r))
+
+    @get("/v1/stock-jobs")
+    async def list_jobs(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.list_jobs(served(), r))
+
+    @get("/v1/stock-jobs/{job_id:str}")
+    async def get_job(request: Incoming, job_id: str) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.get_job(served(), job_id, r))
+
+    @put("/v1/stock-jobs/{job_id:str}/batches/{ref:str}")
+    async def put_batch(request: Incoming, job_id: str, ref: str) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.put_batch(served(), job_id, ref, r))
+
+    @get("/v1/stock-jobs/{job_id:str}/batches/{ref:str}")
+    async def get_batch(request: Incoming, job_id: str, ref: str) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.get_batch(served(), job_id, ref, r))
+
+    @post("/v1/stock-jobs/{job_id:str}/finish")
+    async def finish(request: Incoming, job_id: str) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.post_finish(served(), job_id, r))
+
+    @post("/v1/stock-jobs/{job_id:str}/abandon")
+    async def abandon(request: Incoming, job_id: str) -> Outgoing:
+        return await _done(request, lambda r: stock_jobs.post_abandon(served(), job_id, r))
+
+    return [open_job, list_jobs, get_job, put_batch, get_batch, finish, abandon]
+
+
+def _of_stock_sources(served: Callable[[], Served]) -> list[HTTPRouteHandler]:
+    @get("/v1/stock-sources")
+    async def list_sources(request: Incoming) -> Outgoing:
+        return await _done(request, lambda _: stock_sources.get_sources(served()))
+
+    @post("/v1/stock-sources")
+    async def put_sources(request: Incoming) -> Outgoing:
+        return await _done(request, lambda r: stock_sources.post_sources(served(), r))
+
+    @post("/v1/stock-sources/{ref:str}/acknowledge")
+    async def acknowledge(request: Incoming, ref: str) -> Outgoing:
+        return await _done(request, lambda r: stock_sources.post_acknowledge(served(), ref, r))
+
+    return [list_sources, put_sources, acknowledge]
 
 
 def _of_entities(served: Callable[[], Served]) -> list[HTTPRouteHandler]:

@@ -31,6 +31,7 @@ from penstock.inventory.sources import DEFAULT_SOURCE
 from penstock.orders.commands import StoredAnswer, claim_keys, write_answers
 from penstock.passes import Pass
 from penstock.quantity import check_qty
+from penstock.rules.acknowledged import counts_of_source
 
 _OUTCOMES = ("changed", "unchanged", "older", "superseded", "refused")
 _encode = msgspec.json.Encoder().encode
@@ -118,7 +119,7 @@ async def _set(tx: Pass, chunk: Envelope) -> Report:
     resolved = await stock_rows.resolve(tx, rows, chunk.channel, report.problems)
     report.refused = len(report.problems)
     if resolved.places:
-        counts = _counts(tx, rows, resolved, source_id)
+        counts = await counts_of_source(tx, _counts(tx, rows, resolved, source_id))
         await note_cause(tx, counts.cause_id, "request", chunk.source or DEFAULT_SOURCE)
         outcomes = await set_stock(tx, counts)
         _tell(report, outcomes, resolved.places)

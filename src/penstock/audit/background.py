@@ -117,8 +117,10 @@ class Auditor:
         await self._database.run(self._schema, keep)
 
     async def _read_on(self, known: Known) -> None:
+        """Add up what is there now: the next run goes on with what writers add meanwhile."""
+        newest = await self._database.run(self._schema, forward.newest_number)
         piece = Piece(forward.PASSES_A_PIECE, forward.MOST_PASSES_A_PIECE)
-        while True:
+        while known.number < newest:
             step = await self._paced(
                 lambda: forward.read_step(
                     self._database, self._schema, piece, known.number, roots=True

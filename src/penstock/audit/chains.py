@@ -36,6 +36,8 @@ CAUSES = {
     8: "expiry",
     9: "baseline",
     10: "shed",
+    11: "pick",
+    12: "put back",
     BLOCK: "block",
     20: "repair",
 }

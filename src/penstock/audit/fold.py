@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.audit.chains import ADJUSTMENT, COUNT, Entries, lacking
+from penstock.audit.chains import ADJUSTMENT, BLOCK, COUNT, Entries, lacking
 
 MARK_EVERY = 256  # entries of a position: where a walk into the past may begin
 MAX_FAULTS = 1_000  # told of one piece
@@ -156,7 +156,7 @@ def _lack_causes(before: States, own: Entries, places: NDArray[np.int64]) -> NDA
     reserveds_before = own.reserveds.astype(np.int64) - own.reserved_deltas
     lack = lacking(own.on_hands, own.reserveds)
     is_ours = (lack > lacking(on_hands_before, reserveds_before)) & ~np.isin(
-        own.cause_kinds, (COUNT, ADJUSTMENT)
+        own.cause_kinds, (COUNT, ADJUSTMENT, BLOCK)
     )
     clear = np.zeros(len(before.ids), dtype=np.int32)
     ours = np.zeros(len(before.ids), dtype=np.int32)

@@ -66,6 +66,12 @@ async def checkpoint(tx: Tx) -> tuple[int, int]:
     return row[0], row[1]
 
 
+async def newest_number(tx: Tx) -> int:
+    """Return the largest number of a pass."""
+    row: Any = await tx.fetch_one(SQL.newest_number)
+    return row[0]
+
+
 async def newest_position(tx: Tx) -> int:
     """Return the largest id of a position."""
     row: Any = await tx.fetch_one(SQL.newest_position)

@@ -4,6 +4,10 @@
 -- How far the audit has come. One row.
 SELECT number, next_position FROM audit_checkpoint
 
+-- name: newest_number
+-- The largest number of a pass. Index: pass_number.
+SELECT coalesce(max(number), 0) FROM pass
+
 -- name: newest_position
 -- The largest id of a position, or of one the journal has known. Indexes: position_pkey,
 -- position_baseline_pkey.

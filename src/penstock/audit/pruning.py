@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.audit.chains import ADJUSTMENT, COUNT, Entries, lacking
+from penstock.audit.chains import ADJUSTMENT, BLOCK, COUNT, Entries, lacking
 from penstock.audit.fold import States, on_top
 from penstock.audit.forward import (
     KEPT_JOURNAL,
@@ -64,7 +64,7 @@ class Latest:
             own.on_hands.astype(np.int64) - own.on_hand_deltas,
             own.reserveds.astype(np.int64) - own.reserved_deltas,
         )
-        is_ours = (lack > lacked) & ~np.isin(own.cause_kinds, (COUNT, ADJUSTMENT))
+        is_ours = (lack > lacked) & ~np.isin(own.cause_kinds, (COUNT, ADJUSTMENT, BLOCK))
         np.maximum.at(self._last_clear, own.position_ids[lack == 0], own.versions[lack == 0])
         np.maximum.at(self._last_ours, own.position_ids[is_ours], own.versions[is_ours])
         is_last = np.append(own.position_ids[1:] != own.position_ids[:-1], True)

@@ -123,13 +123,15 @@ STOCK_CHECKS = ("reserved", "oversold", "journal", "positions")
 
 async def _read_on(database: Database, schema: str, known: Known, tell: Progress) -> Known:
     piece = Piece(forward.PASSES_A_PIECE, forward.MOST_PASSES_A_PIECE)
-    while True:
+    newest = await database.run(schema, forward.newest_number)
+    while known.number < newest:
         step = await forward.read_step(database, schema, piece, known.number, roots=False)
         if step is None:
             return known
         known.number = await forward.write_step(database, schema, known.number, step)
         known.entries += step.entries
         tell("journal", known.entries, 0)
+    return known
 
 
 async def _every_position(database: Database, schema: str, known: Known, tell: Progress) -> None:

@@ -9,6 +9,10 @@ UPDATE bulk_job SET rows_done = 0, rows_failed = 0, rows_unchanged = 0, started_
     finished_at = NULL
 WHERE kind = %s AND file_hash = %s
 
+-- name: begin_retiring_again
+-- Forgets what a full feed has retired. Index: stock_retirement_pkey.
+DELETE FROM stock_retirement WHERE job_id = %s
+
 -- name: job_of_file
 -- How far a file came. Index: bulk_job_file.
 SELECT id, rows_done, rows_failed, rows_unchanged, finished_at IS NOT NULL

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
+
 from penstock.bulk.errors_file import path_for
 from penstock.bulk.files import Source, examine
 from penstock.bulk.jobs import (
@@ -24,6 +26,9 @@ from penstock.bulk.model import KINDS, Options, Summary, Tell, tell_nobody
 from penstock.bulk.orders import import_orders
 from penstock.bulk.run import Account, Run
 from penstock.bulk.stock import Subject, import_stock, subject_of
+from penstock.bulk.stock_full import foresee_file, retire_rest
+from penstock.bulk.stock_retire import Retirement, retired_by
+from penstock.db import Tx
 from penstock.errors import Refusal
 from penstock.passes import Pass
 
@@ -44,9 +49,12 @@ async def import_file(
     `file_unreadable`, `file_empty`, `wrong_encoding`, `missing_column`, `unknown_column`,
     `duplicate_column`, `import_running`, `import_overtaken`, `errors_file_unwritable`,
     `instant_unusable`, `catalogue_needed`, `channel_needed`, `unknown_source`, `unknown_pool`,
-    `unknown_channel`.
+    `unknown_channel`; of a full feed `retire_at_most_needed`, `too_many_to_retire`.
     """
     _check(account, kind, options)
+    if options.full and options.retire_at_most is None:
+        sentence = "Say how many positions may be retired; a dry run tells how many would be."
+        raise Refusal("retire_at_most_needed", sentence, field="retire_at_most")
     source = await asyncio.to_thread(examine, path)
     target = await account.knowledge.run_pass("import", lambda tx: _target(tx, kind, options))
     if isinstance(target, Subject):
@@ -57,10 +65,28 @@ async def import_file(
         return await _import(account, kind, source, (options, target, progress))
 
 
+async def foresee_import(account: Account, path: Path, options: Options) -> Retirement:
+    """Return what a full feed of stock from this file would retire now; writes nothing.
+
+    Refuses as `import_file` does.
+    """
+    _check(account, "stock", options)
+    source = await asyncio.to_thread(examine, path)
+
+    async def target(tx: Tx) -> Subject:
+        return await subject_of(tx, account.knowledge, options)
+
+    subject = await account.knowledge.database.run(account.schema, target)
+    return await foresee_file(account, source, options, subject)
+
+
 def _check(account: Account, kind: str, options: Options) -> None:
     if kind not in KINDS:
         sentence = f"{kind!r} cannot be imported; {', '.join(KINDS)} can."
         raise Refusal("unknown_kind", sentence, kind=kind)
+    if options.full and kind != "stock":
+        sentence = "Only a stock file can be a full feed."
+        raise Refusal("option_unusable", sentence, field="full")
     counted_at = options.counted_at
     if counted_at is None:
         return
@@ -94,10 +120,11 @@ async def _import(
 
     job = await knowledge.run_pass("import", begin)
     if job.is_finished:
-        return _summary(kind, source, job, was_finished=True)
+        return await _retired(account, job, _summary(kind, source, job, was_finished=True))
     run = Run(account, source, options, job, progress)
     if isinstance(target, Subject):
         await import_stock(run, target)
+        await retire_rest(run, target)
     elif kind == "orders":
         await import_orders(run)
     elif kind == "products":
@@ -107,7 +134,15 @@ async def _import(
     else:
         await import_records(run, kind)
     await knowledge.run_pass("import", lambda tx: finish_job(tx, run.job, tx.now))
-    return _summary(kind, source, run.job, run)
+    return await _retired(account, run.job, _summary(kind, source, run.job, run))
+
+
+async def _retired(account: Account, job: Job, summary: Summary) -> Summary:
+    async def work(tx: Tx) -> Retirement:
+        return await retired_by(tx, job.id)
+
+    total = await account.knowledge.database.run(account.schema, work)
+    return msgspec.structs.replace(summary, retired=total.positions, units_retired=total.units)
 
 
 def _summary(

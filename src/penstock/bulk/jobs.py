@@ -36,7 +36,8 @@ class Job(msgspec.Struct):
 
 def digest_of(source: Source, options: Options) -> bytes:
     """Return what a job is known by: the file's content and what the options make of it."""
-    fields = (options.channel, options.catalogue, options.source, options.pool, options.counted_at)
+    fields: tuple[object, ...] = (options.channel, options.catalogue, options.source, options.pool)
+    fields += (options.counted_at, "full") if options.full else (options.counted_at,)
     digest = hashlib.blake2b(source.digest, digest_size=DIGEST_BYTES)
     digest.update(msgspec.json.encode(fields))
     return digest.digest()
@@ -49,6 +50,7 @@ async def begin_job(tx: Tx, kind: str, source: Source, options: Options, now: da
     job = await _job(tx, kind, digest)
     if job.is_finished and options.again:
         await tx.execute(SQL.begin_job_again, (now, kind, digest))
+        await tx.execute(SQL.begin_retiring_again, (job.id,))
         job = await _job(tx, kind, digest)
     return job
 

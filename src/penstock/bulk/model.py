@@ -43,7 +43,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     `channel`: whose SKUs stock rows name, and the channel of orders that name none; `catalogue`:
     where products go; `source` and `pool`: who counted what; `counted_at`: when, for rows that do
-    not say; `again`: take in a file that was taken in before.
+    not say; `again`: take in a file that was taken in before. `full`: the file is all that its
+    source has; what it does not mention is retired, no more than `retire_at_most` positions.
     """
 
     channel: str | None = None
@@ -52,6 +53,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     pool: str | None = None
     counted_at: datetime | None = None
     again: bool = False
+    full: bool = False
+    retire_at_most: int | None = None
 
 
 class Fault(msgspec.Struct, frozen=True, gc=False):
@@ -77,6 +80,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     `rows_failed` are in the file `errors_file`; `resumed_at` is the row this run went on after;
     `was_finished` says that there was nothing left to do; `ignored` are columns nobody reads.
+    `retired` are positions that a full feed did not mention, with so many units on hand.
     """
 
     kind: str
@@ -90,6 +94,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     resumed_at: int = 0
     was_finished: bool = False
     ignored: tuple[str, ...] = ()
+    retired: int = 0
+    units_retired: int = 0
 
 
 Tell: TypeAlias = Callable[[Progress], None]

@@ -1,10 +1,10 @@
-"""The stock feed: counts from a file into positions, as fast as PostgreSQL writes them.
+"""The stock feed: counts from a file or batch into positions, as fast as PostgreSQL writes them.
 
 Owns the chunks. What a row changes is told from the availability index, which has to hold all that
-was committed when the file arrived (a pass of ours marks that; see `_marked`): unchanged rows then
-cost an entry in a note, changed ones an update by id and version, new positions an insert. What has
-moved in between is counted again under locks, in a pass of its own. Only the last pass of a chunk
-moves the job on; a chunk that is done twice changes nothing the second time.
+was committed when the feed arrived (a pass of ours marks that; see `Feed.mark`): unchanged rows
+then cost an entry in a note, changed ones an update by id and version, new positions an insert.
+What has moved in between is counted again under locks, in a pass of its own. Only the last pass of
+a chunk moves the feed on (`Keeper`); a chunk that is done twice changes nothing the second time.
 
 Invariant: one feed per source at a time.
 """
@@ -12,19 +12,22 @@ Invariant: one feed per source at a time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import takewhile
+from typing import Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock.bulk.blocks import column_names, read_blocks
-from penstock.bulk.jobs import SQL, Job
+from penstock.bulk.files import Source
+from penstock.bulk.jobs import SQL
 from penstock.bulk.model import Fault, Options
 from penstock.bulk.reading import read_ahead
-from penstock.bulk.run import Run
+from penstock.bulk.run import Account, Run
+from penstock.bulk.stock_retire import note_mentioned
 from penstock.bulk.stock_rows import (
     NEEDED,
     OPTIONAL,
@@ -37,12 +40,12 @@ from penstock.bulk.stock_rows import (
 from penstock.db import Tx
 from penstock.errors import Refusal
 from penstock.events.session import pause
-from penstock.ids import new_id
 from penstock.inventory.causes import note_cause
 from penstock.inventory.counts import (
     Counts,
     Known,
     Outcome,
+    find_positions,
     microseconds,
     set_known_stock,
     set_stock,
@@ -50,6 +53,7 @@ from penstock.inventory.counts import (
 from penstock.inventory.model import DEFAULT_SOURCE_ID, RETAIL_POOL_ID
 from penstock.inventory.sources import DEFAULT_SOURCE
 from penstock.passes import Pass
+from penstock.rules.acknowledged import counts_of_source
 from penstock.rules.knowledge import Knowledge
 
 FEW_ROWS = 2_000  # a chunk while others write
@@ -88,7 +92,7 @@ async def subject_of(tx: Tx, knowledge: Knowledge, options: Options) -> Subject:
     if options.pool is not None:
         pool_id = _named(pools, options.pool, "pool", "pool")
     catalogue_id = _catalogue_id(knowledge, options.channel)
-    return Subject(source_id, options.source or "default", pools, pool_id, catalogue_id)
+    return Subject(source_id, options.source or DEFAULT_SOURCE, pools, pool_id, catalogue_id)
 
 
 def _named(known: dict[str, int], ref: str, field: str, word: str) -> int:
@@ -126,22 +130,102 @@ class _Chunk(msgspec.Struct, frozen=True):
     rows_done: int
 
 
+class Done(msgspec.Struct, frozen=True):
+    """What came of a chunk: outcomes by row, and faults of these and of rows that were not read.
+
+    `position_ids` are the positions that the chunk names, if the keeper asked for them.
+    """
+
+    rows_done: int
+    rows: NDArray[np.int64]
+    outcomes: NDArray[np.int8]
+    faults: Sequence[Fault]
+    position_ids: NDArray[np.int32]
+
+    @property
+    def unchanged(self) -> int:
+        """How many rows changed nothing."""
+        return int((self.outcomes == Outcome.UNCHANGED).sum())
+
+
+class Keeper(Protocol):
+    """Who keeps how far a feed is: the job of a file, or a batch of a job."""
+
+    @property
+    def wants_positions(self) -> bool:
+        """Whether it has to know which positions a chunk names."""
+        ...
+
+    async def keep(self, tx: Pass, done: Done) -> Callable[[], None]:
+        """Move on in the pass that did the rows; what it returns is called after COMMIT."""
+        ...
+
+
 async def import_stock(run: Run, subject: Subject) -> None:
     """Count every row that is not done yet; refuses with `missing_column` and what reading does."""
     run.ignored = check_columns(run.source, column_names(run.source))
-    feed = _Feed(run, subject)
+
+    async def note(tx: Tx) -> None:
+        await note_cause(tx, run.job.id, "feed", subject.source_ref, run.source.path.name)
+
+    await run.knowledge.database.run(run.knowledge.schema, note)
+    feed = Feed(run.account, subject, _FileKeeper(run), run.job.id)
     await feed.mark()
-    await read_ahead(feed.read(), feed.count)
+    await read_ahead(_rows_to_do(run, subject), feed.count)
 
 
-class _Feed:
+def _rows_to_do(run: Run, subject: Subject) -> Iterator[StockRows]:
+    """Read the rows that are not done yet, block by block; runs in a thread."""
+    done = run.job.rows_done
+    counted_us = counted_us_of(run.knowledge, run.source, run.options)
+    for block in read_blocks(run.source, (*NEEDED, *OPTIONAL)):
+        if block.last_row > done:
+            read = read_counts(block, refs_of(run.knowledge, subject, counted_us))
+            yield after(read, done) if block.first_row <= done else read
+
+
+def counted_us_of(knowledge: Knowledge, source: Source, options: Options) -> int:
+    """Return when a file's rows were counted that do not say: as told, or when it was written."""
+    return microseconds(options.counted_at or min(source.written_at, knowledge.clock.now()))
+
+
+def refs_of(knowledge: Knowledge, subject: Subject, counted_us: int) -> Refs:
+    """Return what refs mean to a feed."""
+    return Refs(
+        products=knowledge.products.by_sku(subject.catalogue_id),
+        locations=knowledge.directory.by_ref,
+        pools=subject.pools,
+        pool_id=subject.pool_id,
+        counted_us=counted_us,
+        now_us=microseconds(knowledge.clock.now()),
+    )
+
+
+class _FileKeeper:
+    """A file's job; of a full feed, what it mentions as well."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def wants_positions(self) -> bool:
+        return self._run.options.full
+
+    async def keep(self, tx: Pass, done: Done) -> Callable[[], None]:
+        job = await self._run.advance(tx, done.rows_done, done.faults, done.unchanged)
+        await note_mentioned(tx, job.id, done.position_ids)
+        return partial(self._run.committed, job)
+
+
+class Feed:
     """One feed on its way."""
 
-    def __init__(self, run: Run, subject: Subject) -> None:
-        self._run = run
-        self._knowledge = run.knowledge
+    def __init__(self, account: Account, subject: Subject, keeper: Keeper, cause_id: str) -> None:
+        self._account = account
+        self._knowledge = account.knowledge
         self._subject = subject
-        self._cause_id = new_id()
+        self._keeper = keeper
+        self._cause_id = cause_id
         self._chunk_rows = FEW_ROWS
         self._marked_us = 0  # the index holds all that was committed before; 0: it may not
         self._last_number = 0
@@ -156,8 +240,6 @@ class _Feed:
         now = self._knowledge.clock.now()
 
         async def begin(tx: Pass) -> str:
-            source = self._run.options.source or DEFAULT_SOURCE
-            await note_cause(tx, self._cause_id, "feed", source, self._run.source.path.name)
             return tx.id
 
         pass_id = await self._knowledge.run_pass("feed", begin)
@@ -172,47 +254,15 @@ class _Feed:
             async with asyncio.timeout(MARK_WAIT_S):
                 while (number := await database.run(schema, number_of)) is None:
                     await pause(never, MARK_PAUSE_S)
-                await self._run.account.follower.reached(number)
+                await self._account.follower.reached(number)
         except TimeoutError:
             return
         self._marked_us, self._last_number = microseconds(now), number
 
-    def read(self) -> Iterator[StockRows]:
-        """Read the rows that are not done yet, block by block; runs in a thread."""
-        done = self._run.job.rows_done
-        for block in read_blocks(self._run.source, (*NEEDED, *OPTIONAL)):
-            if block.last_row > done:
-                read = read_counts(block, self._refs())
-                yield after(read, done) if block.first_row <= done else read
-
-    def _refs(self) -> Refs:
-        now = self._knowledge.clock.now()
-        written_at = self._run.options.counted_at or min(self._run.source.written_at, now)
-        return Refs(
-            products=self._knowledge.products.by_sku(self._subject.catalogue_id),
-            locations=self._knowledge.directory.by_ref,
-            pools=self._subject.pools,
-            pool_id=self._subject.pool_id,
-            counted_us=microseconds(written_at),
-            now_us=microseconds(now),
-        )
-
-    async def _learn(self, read: StockRows) -> StockRows:
-        """Ask the database once for the SKUs of a block that the process does not know."""
-        if not read.lacking:
-            return read
-        products, catalogue_id = self._knowledge.products, self._subject.catalogue_id
-        skus = sorted(set(read.lacking.values()))
-
-        async def resolve(tx: Tx) -> None:
-            await products.resolve(tx, catalogue_id, skus)
-
-        await self._knowledge.database.run(self._knowledge.schema, resolve)
-        return with_learnt(read, products.by_sku(catalogue_id))
-
     async def count(self, read: StockRows) -> None:
         """Count the rows of a block, chunk by chunk."""
-        read = await self._learn(read)
+        read = await learn_skus(self._knowledge, self._subject.catalogue_id, read)
+        named = read.named  # goes with the first chunk
         faults = sorted(read.faults, key=lambda fault: fault.row)
         start, total = 0, len(read.rows)
         while True:
@@ -220,15 +270,13 @@ class _Feed:
             rows_done = read.last_row if stop == total else int(read.rows[stop]) - 1
             mine = list(takewhile(lambda fault: fault.row <= rows_done, faults))  # noqa: B023
             faults = faults[len(mine) :]
-            await self._count_chunk(self._chunk(read, slice(start, stop), mine, rows_done))
+            part = msgspec.structs.replace(read.take(np.arange(start, stop)), named=named)
+            await self._count_chunk(self._chunk(part, mine, rows_done))
             if stop == total:
                 return
-            start = stop
+            start, named = stop, None
 
-    def _chunk(
-        self, read: StockRows, places: slice, faults: Sequence[Fault], rows_done: int
-    ) -> _Chunk:
-        part = read.take(np.arange(places.start, places.stop))
+    def _chunk(self, part: StockRows, faults: Sequence[Fault], rows_done: int) -> _Chunk:
         counts = Counts(
             product_ids=part.product_ids,
             location_ids=part.location_ids,
@@ -248,18 +296,20 @@ class _Feed:
     async def _count_chunk(self, chunk: _Chunk) -> None:
         """Count by what the index knows; what that could not judge, under locks."""
         outcomes = np.full(len(chunk.part.rows), Outcome.LOST, dtype=np.int8)
-        job: Job | None = None
-        if self._marked_us and self._run.account.follower.age_s < MAX_AGE_S:
+        committed: Callable[[], None] | None = None
+        if self._marked_us and self._account.follower.age_s < MAX_AGE_S:
             work = partial(self._by_index, chunk=chunk)
-            job, outcomes = await self._knowledge.run_pass("feed", work)
-        if job is None:
+            committed, outcomes = await self._knowledge.run_pass("feed", work)
+        if committed is None:
             work = partial(self._under_locks, chunk=chunk, before=outcomes)
-            job, outcomes = await self._knowledge.run_pass("feed", work)
+            committed, outcomes = await self._knowledge.run_pass("feed", work)
         self._remember(chunk, outcomes)
-        self._run.committed(job)
+        committed()
 
-    async def _by_index(self, tx: Pass, chunk: _Chunk) -> tuple[Job | None, NDArray[np.int8]]:
-        """Count rows that were counted before the mark; moves the job on if none is lost."""
+    async def _by_index(
+        self, tx: Pass, chunk: _Chunk
+    ) -> tuple[Callable[[], None] | None, NDArray[np.int8]]:
+        """Count rows that were counted before the mark; moves the feed on if none is lost."""
         outcomes = np.full(len(chunk.part.rows), Outcome.LOST, dtype=np.int8)
         places = np.flatnonzero(chunk.counts.counted_us <= self._marked_us)
         index, ids = self._knowledge.index, chunk.ids[places]
@@ -271,28 +321,35 @@ class _Feed:
             versions=index.version[ids].astype(np.int32),
             counted_us=index.counted_at[ids],
         )
-        outcomes[places] = await set_known_stock(tx, chunk.counts.rows(places), known)
+        counts = await counts_of_source(tx, chunk.counts.rows(places))
+        outcomes[places] = await set_known_stock(tx, counts, known)
         same = np.flatnonzero(outcomes == Outcome.UNCHANGED)
         instants = chunk.counts.counted_us[same]
         tx.on_commit.append(lambda: index.note_counts(chunk.ids[same], instants))
         if np.any(outcomes == Outcome.LOST):
             return None, outcomes
-        return await self._advance(tx, chunk, outcomes), outcomes
+        return await self._keep(tx, chunk, outcomes), outcomes
 
     async def _under_locks(
         self, tx: Pass, chunk: _Chunk, before: NDArray[np.int8]
-    ) -> tuple[Job, NDArray[np.int8]]:
-        """Count the rows that are lost so far, and move the job on."""
+    ) -> tuple[Callable[[], None], NDArray[np.int8]]:
+        """Count the rows that are lost so far, and move the feed on."""
         outcomes = before.copy()
         lost = np.flatnonzero(before == Outcome.LOST)
-        outcomes[lost] = await set_stock(tx, chunk.counts.rows(lost))
-        return await self._advance(tx, chunk, outcomes), outcomes
+        counts = await counts_of_source(tx, chunk.counts.rows(lost))
+        outcomes[lost] = await set_stock(tx, counts)
+        return await self._keep(tx, chunk, outcomes), outcomes
 
-    async def _advance(self, tx: Pass, chunk: _Chunk, outcomes: NDArray[np.int8]) -> Job:
+    async def _keep(
+        self, tx: Pass, chunk: _Chunk, outcomes: NDArray[np.int8]
+    ) -> Callable[[], None]:
         await self._set_pace(tx)
         faults = [*chunk.faults, *_faults(chunk, outcomes), *self._repeated(chunk, outcomes)]
-        unchanged = int((outcomes == Outcome.UNCHANGED).sum())
-        return await self._run.advance(tx, chunk.rows_done, faults, unchanged)
+        ids = np.zeros(0, dtype=np.int32)
+        if self._keeper.wants_positions:
+            ids = await _named_positions(tx, chunk)
+        done = Done(chunk.rows_done, chunk.part.rows, outcomes, faults, ids)
+        return await self._keeper.keep(tx, done)
 
     async def _set_pace(self, tx: Pass) -> None:
         """Take few rows while others write, more and more when nobody does."""
@@ -325,6 +382,29 @@ class _Feed:
         self._counted_in[ids] = chunk.part.rows[places]
 
 
+async def learn_skus(knowledge: Knowledge, catalogue_id: int, read: StockRows) -> StockRows:
+    """Ask the database once for the SKUs of rows that the process does not know."""
+    lacking = {*read.lacking.values(), *(read.named.lacking.values() if read.named else ())}
+    if not lacking:
+        return read
+
+    async def resolve(tx: Tx) -> None:
+        await knowledge.products.resolve(tx, catalogue_id, sorted(lacking))
+
+    await knowledge.database.run(knowledge.schema, resolve)
+    return with_learnt(read, knowledge.products.by_sku(catalogue_id))
+
+
+async def _named_positions(tx: Tx, chunk: _Chunk) -> NDArray[np.int32]:
+    """Return the positions that the rows name, those made in this pass and bad rows included."""
+    is_known = chunk.ids > 0
+    rest = chunk.part.take(np.flatnonzero(~is_known))
+    keys = [rest] if chunk.part.named is None else [rest, chunk.part.named]
+    found = [await find_positions(tx, k.product_ids, k.location_ids, k.pool_ids) for k in keys]
+    ids = np.concatenate([chunk.ids[is_known], *found])
+    return np.unique(ids[ids > 0]).astype(np.int32)
+
+
 def after(read: StockRows, done: int) -> StockRows:
     """Return what comes after a row."""
     kept = np.flatnonzero(read.rows > done)
@@ -333,6 +413,7 @@ def after(read: StockRows, done: int) -> StockRows:
         read.take(kept),
         lacking={place_of[p]: sku for p, sku in read.lacking.items() if p in place_of},
         faults=[fault for fault in read.faults if fault.row > done],
+        named=None if read.named is None else after(read.named, done),
     )
 
 

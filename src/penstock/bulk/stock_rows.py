@@ -43,7 +43,8 @@ class Refs(msgspec.Struct, frozen=True):
 class StockRows(msgspec.Struct):
     """Rows that can be counted, as columns, and what is wrong with the others.
 
-    `product_ids` is `UNKNOWN` where the SKU is one of `lacking`, by place in the columns.
+    `product_ids` is `UNKNOWN` where the SKU is one of `lacking`, by place in the columns. `named`
+    are rows that say what they count but not how much: a full feed does not retire what they name.
     """
 
     rows: NDArray[np.int64]
@@ -55,6 +56,7 @@ class StockRows(msgspec.Struct):
     lacking: dict[int, str]
     faults: list[Fault]
     last_row: int
+    named: StockRows | None = None
 
     def take(self, places: NDArray[np.int64]) -> StockRows:
         """Return the rows at the places, without faults."""
@@ -103,9 +105,8 @@ def read_counts(block: Block, refs: Refs) -> StockRows:
     frame = block.frame
     sieve = _Sieve(block)
     sieve.good &= ~_is_blank(frame)
-    for name in NEEDED:
-        missing = _missing(frame[name])
-        sieve.refuse(missing, name, "missing_value", lambda _, name=name: f"{name} is missing.")
+    _refuse_missing(sieve, "sku")
+    _refuse_missing(sieve, "location")
     skus, product_ids = _look_up(frame["sku"], refs.products)
     locations, location_ids = _look_up(frame["location"], refs.locations)
     sieve.refuse(
@@ -115,25 +116,42 @@ def read_counts(block: Block, refs: Refs) -> StockRows:
         lambda place: f"There is no location {locations[place]!r}.",
     )
     pool_ids = _pool_ids(frame, refs, sieve)
+    is_named = ~_missing(frame["sku"]) & (location_ids != UNKNOWN) & (pool_ids != UNKNOWN)
+    _refuse_missing(sieve, "on_hand")
     on_hands = _quantities(frame["on_hand"], sieve)
     counted_us = _instants(frame, refs, sieve)
-    good = np.flatnonzero(sieve.good)
-    lacking = np.flatnonzero(product_ids[good] == UNKNOWN)
-    return StockRows(
-        rows=good + block.first_row,
-        product_ids=product_ids[good],
-        location_ids=location_ids[good],
-        pool_ids=pool_ids[good].astype(np.int16),
-        on_hands=on_hands[good].astype(np.int32),
-        counted_us=counted_us[good],
-        lacking={place: skus[int(good[place])] for place in lacking.tolist()},
-        faults=sieve.faults,
-        last_row=block.last_row,
-    )
+
+    def rows_at(places: NDArray[np.int64]) -> StockRows:
+        lacking = np.flatnonzero(product_ids[places] == UNKNOWN)
+        return StockRows(
+            rows=places + block.first_row,
+            product_ids=product_ids[places],
+            location_ids=location_ids[places],
+            pool_ids=pool_ids[places].astype(np.int16),
+            on_hands=on_hands[places].astype(np.int32),
+            counted_us=counted_us[places],
+            lacking={place: skus[int(places[place])] for place in lacking.tolist()},
+            faults=[],
+            last_row=block.last_row,
+        )
+
+    read = rows_at(np.flatnonzero(sieve.good))
+    read.faults = sieve.faults
+    named = np.flatnonzero(is_named & ~sieve.good)
+    read.named = rows_at(named) if len(named) else None
+    return read
+
+
+def _refuse_missing(sieve: _Sieve, name: str) -> None:
+    missing = _missing(sieve.block.frame[name])
+    sieve.refuse(missing, name, "missing_value", lambda _: f"{name} is missing.")
 
 
 def with_learnt(read: StockRows, known: Mapping[str, int]) -> StockRows:
     """Return the rows with SKUs that were learnt since; the others are faults then."""
+    if read.named is not None:  # what is wrong with these is told already
+        named = msgspec.structs.replace(with_learnt(read.named, known), faults=[])
+        read = msgspec.structs.replace(read, named=named)
     if not read.lacking:
         return read
     faults = list(read.faults)
@@ -144,7 +162,7 @@ def with_learnt(read: StockRows, known: Mapping[str, int]) -> StockRows:
             row = int(read.rows[place])
             faults.append(Fault(row, "sku", f"There is no SKU {sku!r}.", "unknown_sku"))
     rows = read.take(np.flatnonzero(read.product_ids != UNKNOWN))
-    return msgspec.structs.replace(rows, faults=faults)
+    return msgspec.structs.replace(rows, faults=faults, named=read.named)
 
 
 def _is_blank(frame: pl.DataFrame) -> NDArray[np.bool_]:

@@ -27,6 +27,8 @@ from penstock.cli import (
     rules,
     setting,
     stock,
+    stock_job,
+    stock_source,
     stuck,
     switch,
     threshold,
@@ -85,10 +87,12 @@ app.add_typer(cart.limits, name="limit", rich_help_panel=DATA)
 app.add_typer(entity.action, name="action", rich_help_panel=DATA)
 app.add_typer(entity.event, name="event", rich_help_panel=DATA)
 app.add_typer(entity.entity, name="entity", rich_help_panel=DATA)
+app.add_typer(stock_source.commands, name="stock-source", rich_help_panel=DATA)
 app.command(rich_help_panel=CARE)(trace.trace)
 app.command("prune", rich_help_panel=CARE)(trace.prune)
 app.add_typer(stuck.commands, name="stuck", rich_help_panel=CARE)
 app.add_typer(job.commands, name="job", rich_help_panel=CARE)
+app.add_typer(stock_job.commands, name="stock-job", rich_help_panel=CARE)
 app.add_typer(workflow.commands, name="workflow", rich_help_panel=DATA)
 app.add_typer(rules.commands, name="rules", rich_help_panel=DATA)
 app.add_typer(pack.commands, name="pack", rich_help_panel=DATA)

@@ -11,7 +11,7 @@ All columns are parallel numpy arrays; instants are microseconds since 1970.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from itertools import pairwise
@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.db import Tx
 from penstock.errors import invariant
 from penstock.ids import new_id
 from penstock.inventory import store
@@ -46,7 +47,11 @@ class Outcome(IntEnum):
 
 
 class Counts(msgspec.Struct):
-    """Counted rows as columns, with who counted them and the id of the feed or request."""
+    """Counted rows as columns, with who counted them and the id of the feed or request.
+
+    `adding` returns what is to be added to each row to make it on hand: of a source that counts
+    net, what it has acknowledged. It is given rows and positions, ids sorted.
+    """
 
     product_ids: NDArray[np.int32]
     location_ids: NDArray[np.int32]
@@ -55,6 +60,7 @@ class Counts(msgspec.Struct):
     counted_us: NDArray[np.int64]
     source_id: int
     cause_id: str
+    adding: Callable[[Tx, Counts, Known], Awaitable[NDArray[np.int64]]] | None = None
 
     def rows(self, places: NDArray[np.int64]) -> Counts:
         """Return the rows at the places."""
@@ -66,6 +72,7 @@ class Counts(msgspec.Struct):
             self.counted_us[places],
             self.source_id,
             self.cause_id,
+            self.adding,
         )
 
 
@@ -114,7 +121,7 @@ async def set_stock(tx: Pass, counts: Counts) -> NDArray[np.int8]:
         return outcomes
     counted_us = np.maximum(locked[5], _noted_us(tx, locked[0]))
     known = Known(locked[0], locked[1], locked[2], locked[3], counted_us)
-    judged, targets = await _judge(tx, mine, known)
+    judged, targets = await judge_counts(tx, mine, known)
     same = np.flatnonzero(judged == Outcome.UNCHANGED)
     if len(same):
         await tx.execute(store.SQL.write_instants, (known.ids[same], mine.counted_us[same]))
@@ -142,7 +149,7 @@ async def set_known_stock(tx: Pass, counts: Counts, known: Known) -> NDArray[np.
     if len(newest):
         newest = newest[np.argsort(known.ids[newest])]
         mine, seen = counts.rows(newest), known.rows(newest)
-        judged, targets = await _judge(tx, mine, seen)
+        judged, targets = await judge_counts(tx, mine, seen)
         await tx.script("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
         await _write(tx, mine, seen, (judged, targets), journal)
         outcomes[newest] = judged
@@ -151,11 +158,20 @@ async def set_known_stock(tx: Pass, counts: Counts, known: Known) -> NDArray[np.
 
 
 def _newest_rows(counts: Counts) -> NDArray[np.int64]:
-    """Return, per position, the place of the newest row (of equals the last), in list order."""
-    place = np.arange(len(counts.product_ids))
-    keys = (place, counts.counted_us, counts.pool_ids, counts.location_ids, counts.product_ids)
-    order = np.lexsort(keys)
     columns = (counts.product_ids, counts.location_ids, counts.pool_ids)
+    return newest_rows(columns, counts.counted_us)
+
+
+def newest_rows(
+    columns: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]],
+    counted_us: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return, per position, the place of the newest row (of equals the last), in list order.
+
+    `columns` are product, location and pool.
+    """
+    place = np.arange(len(counted_us))
+    order = np.lexsort((place, counted_us, *reversed(columns)))
     differs = np.zeros(max(len(order) - 1, 0), dtype=bool)
     for column in columns:
         differs |= column[order][1:] != column[order][:-1]
@@ -170,17 +186,25 @@ async def find_or_make_positions(
     pool_ids: NDArray[np.int16],
 ) -> NDArray[np.int32]:
     """Return the position ids of the keys, making empty positions where there are none."""
-    ids = await _find(tx, product_ids, location_ids, pool_ids)
+    ids = await find_positions(tx, product_ids, location_ids, pool_ids)
     lacking = np.flatnonzero(ids == 0)
     if len(lacking):
         keys = (product_ids[lacking], location_ids[lacking], pool_ids[lacking])
         await tx.execute(store.SQL.make_positions, keys)
-        ids[lacking] = await _find(tx, *keys)
+        ids[lacking] = await find_positions(tx, *keys)
     return ids
 
 
-async def _find(tx: Pass, *keys: NDArray[np.int32] | NDArray[np.int16]) -> NDArray[np.int32]:
-    row = await tx.fetch_one(store.SQL.find_positions, keys)
+async def find_positions(
+    tx: Tx,
+    product_ids: NDArray[np.int32],
+    location_ids: NDArray[np.int32],
+    pool_ids: NDArray[np.int16],
+) -> NDArray[np.int32]:
+    """Return the position ids of the keys, 0 where there is none."""
+    if len(product_ids) == 0:
+        return np.zeros(0, dtype=np.int32)
+    row = await tx.fetch_one(store.SQL.find_positions, (product_ids, location_ids, pool_ids))
     invariant(row is not None, "an aggregate has one row")
     return row[0] if row else np.zeros(0, dtype=np.int32)
 
@@ -190,19 +214,29 @@ def _noted_us(tx: Pass, ids: NDArray[np.int32]) -> NDArray[np.int64]:
 
     An unchanged count of a feed leaves its instant in a note, not in the position.
     """
+    if tx.knowledge is None:
+        return np.zeros(len(ids), dtype=np.int64)
+    return noted_in(tx.knowledge.index.counted_at, ids)
+
+
+def noted_in(counted_at: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return what an index's column of instants says of positions; 0 where it does not reach."""
     noted = np.zeros(len(ids), dtype=np.int64)
-    if tx.knowledge is not None:
-        counted_at: NDArray[np.int64] = tx.knowledge.index.counted_at
-        inside = np.flatnonzero(ids < len(counted_at))
-        noted[inside] = counted_at[ids[inside]]
+    inside = np.flatnonzero(ids < len(counted_at))
+    noted[inside] = counted_at[ids[inside]]
     return noted
 
 
-async def _judge(
-    tx: Pass, counts: Counts, known: Known
+async def judge_counts(
+    tx: Tx, counts: Counts, known: Known
 ) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    """Return outcome and target on hand per row; later movements are added to the count."""
+    """Return outcome and target on hand per row, the ids of `known` sorted; writes nothing.
+
+    Movements after a count are added to it.
+    """
     targets = counts.on_hands + await _moved_since(tx, counts, known)
+    if counts.adding is not None:
+        targets += await counts.adding(tx, counts, known)
     judged = np.where(targets == known.on_hands, Outcome.UNCHANGED, Outcome.CHANGED)
     judged = np.where(known.versions == 0, Outcome.CHANGED, judged)
     judged[(np.abs(targets) > _MOST) | (np.abs(targets - known.on_hands) > _MOST)] = Outcome.TOO_FAR
@@ -210,7 +244,7 @@ async def _judge(
     return judged.astype(np.int8), targets.astype(np.int32)
 
 
-async def _moved_since(tx: Pass, counts: Counts, known: Known) -> NDArray[np.int64]:
+async def _moved_since(tx: Tx, counts: Counts, known: Known) -> NDArray[np.int64]:
     """Return per row the on-hand movements after its count (shipments and adjustments).
 
     The ids of `known` come sorted.

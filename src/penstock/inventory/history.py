@@ -278,6 +278,8 @@ _OF_DEMAND = {
     Cause.REASSIGN: "moved for {}",
     Cause.EXPIRY: "the hold of {} ended",
     Cause.SHED: "taken from {}, as stock was short",
+    Cause.PICK: "picked for {}",
+    Cause.PUT_BACK: "put back: picked for {}, and not shipped",
 }
 
 
@@ -291,6 +293,8 @@ def _sentence(kind: int, cause_id: str, named: Sequence[Any]) -> str:
         return f"counted by {source}, by {noted}{what}" if source else "counted"
     if kind == Cause.ADJUSTMENT:
         return f"adjusted: {reason}" if reason else "adjusted"
+    if kind == Cause.BLOCK:
+        return "kept back: lots that have expired, or lie where nothing is promised from"
     if kind == Cause.REPAIR:
         return f"repaired by the audit ({reference})" if reference else "repaired by the audit"
     return "set as it was" if kind == Cause.BASELINE else f"cause {kind}"

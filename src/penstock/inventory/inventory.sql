@@ -4,6 +4,11 @@ SELECT id, product_id, location_id, pool_id, on_hand, reserved, version, journal
        coalesce((extract(epoch FROM counted_at) * 1000000)::bigint, 0)
 FROM position WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 
+-- name: positions_leaving_at_pick
+-- Which positions' stock leaves when it is picked. Indexes: position_pkey, stock_source_pkey.
+SELECT p.id FROM position p JOIN stock_source s ON s.id = p.source_id
+WHERE p.id = ANY(%s) AND s.leaves_at = 'pick'
+
 -- name: positions_with_anything_left
 -- Ids of every position of the products that may still give something, expired holds included.
 -- Indexes: position_unique (product first), reservation_hold.
@@ -208,4 +213,4 @@ FROM journal j
 CROSS JOIN LATERAL unnest(j.position_ids, j.on_hand_deltas, j.cause_kinds, j.occurred_us)
      AS e (position_id, delta, cause_kind, occurred_us)
 JOIN unnest(%s::int[]) AS u (id) ON u.id = e.position_id
-WHERE j.moves_on_hand AND j.occurred_at > %s AND e.delta <> 0 AND e.cause_kind IN (2, 6)
+WHERE j.moves_on_hand AND j.occurred_at > %s AND e.delta <> 0 AND e.cause_kind IN (2, 6, 11, 12)

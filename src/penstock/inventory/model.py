@@ -35,6 +35,8 @@ class Cause(IntEnum):
     EXPIRY = 8
     BASELINE = 9
     SHED = 10
+    PICK = 11  # of stock that leaves when it is picked
+    PUT_BACK = 12  # picked, and not shipped after all
     BLOCK = 15  # expired, or in a blocked area: see shelves.py
     REPAIR = 20  # written by the audit, when a person says so
 

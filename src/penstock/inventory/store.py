@@ -25,6 +25,8 @@ MAX_ENTRIES_PER_ROW = 5_000
 MOST_QUEUED = 200  # movements: above, binary arrays are cheaper than a round trip saved
 MAX_ROWS_PER_PASS = 1_000  # the block of journal ids that a pass row reserves
 
+# On-hand movements that a count taken before them is added up with; as in `movements_since`.
+_ADDED_AGAIN = (Cause.ADJUSTMENT, Cause.SHIPMENT, Cause.PICK, Cause.PUT_BACK)
 CapacityKey = tuple[int, str, date]
 _MISSING = "a locked position was missing or had another version"
 
@@ -177,7 +179,7 @@ def _journal_row(
     invariant(len(part.position_ids) <= MAX_ENTRIES_PER_ROW, "a journal row is too long")
     instants = None if occurred_us is None else [occurred_us[one] for one in part.cause_ids]
     moved = part.on_hand_deltas != 0
-    adds_again = np.isin(part.cause_kinds, (Cause.ADJUSTMENT, Cause.SHIPMENT))
+    adds_again = np.isin(part.cause_kinds, _ADDED_AGAIN)
     return (
         journal_id,
         tx.id,

@@ -1,8 +1,8 @@
 """Pruning: what nobody needs any more is taken out, so many rows at a time.
 
 Owns what may go: traces, jobs that are over, dead letters and unhandled events that somebody has
-dealt with. Orders, entities, their events, stock and its journal stay. Each chunk is a transaction
-of its own, so that nothing waits for it.
+dealt with, stock jobs that have ended with the results of their rows. Orders, entities, their
+events, stock and its journal stay. Each chunk is a transaction of its own, so that nothing waits.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ KINDS = {
     "jobs": (SQL.count_jobs, SQL.prune_jobs),
     "dead letters": (SQL.count_dead_letters, SQL.prune_dead_letters),
     "unhandled events": (SQL.count_unhandled, SQL.prune_unhandled),
+    "stock jobs": (SQL.count_stock_jobs, SQL.prune_stock_jobs),
 }
 
 

@@ -37,3 +37,18 @@ SELECT count(*) FROM unhandled_event WHERE resolved_at < %s
 DELETE FROM unhandled_event WHERE id IN (
     SELECT id FROM unhandled_event WHERE resolved_at < %s LIMIT 10000
 )
+
+-- name: count_stock_jobs
+-- How many stock jobs had ended before an instant.
+SELECT count(*) FROM stock_job WHERE ended_at < %s
+
+-- name: prune_stock_jobs
+-- Takes stock jobs out that have ended, with their batches and results, so many at a time.
+WITH gone AS (
+    DELETE FROM stock_job WHERE id IN (
+        SELECT id FROM stock_job WHERE ended_at < %s LIMIT 1000
+    ) RETURNING id
+), retired AS (
+    DELETE FROM stock_retirement WHERE job_id IN (SELECT id FROM gone)
+)
+SELECT id FROM gone
