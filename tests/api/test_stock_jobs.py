@@ -63,7 +63,8 @@ def test_a_job_takes_any_number_of_batches_and_tells_of_every_row(
     web: httpx.Client, source: str, sku: str
 ) -> None:
     job = opened(web, source)
-    bad = [count("NOWHERE", "L1", 1), {"sku": sku, "location": "L3"}, count(sku, "L4", 2) | {"on_hand": 2.5}]
+    halves = count(sku, "L4", 2) | {"on_hand": 2.5}
+    bad = [count("NOWHERE", "L1", 1), {"sku": sku, "location": "L3"}, halves]
     first = sent(web, job, "one", count(sku, "L1", 5), *bad, count(sku, "L2", 6))
     assert first.status_code == 202, first.text
     assert sent(web, job, "two", count(sku, "L1", 5), count(sku, "L3", 1)).status_code == 202
