@@ -2,11 +2,10 @@
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import psycopg
 import pytest
+from tests.cli.processes import run_penstock
 
 from penstock.embedded import create_database
 
@@ -20,12 +19,12 @@ def environment_of(conninfo: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def server(database: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give the conninfo of a database of the test's own, on the run's server."""
-    name = f"cli_{abs(hash(request.node.nodeid)) % 10**8}"
-    yield create_database(database, name)
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+def server(database: str, request: pytest.FixtureRequest) -> str:
+    """Give the conninfo of a database of the test's own, which goes with the run's server.
+
+    Dropping it would wait for a checkpoint of everything that all tests have written.
+    """
+    return create_database(database, f"cli_{abs(hash(request.node.nodeid)) % 10**8}")
 
 
 @pytest.fixture
@@ -33,14 +32,6 @@ def penstock(server: str) -> Command:
     """Give `penstock(*arguments, **environment)`, run to its end."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "penstock.cli.main", *arguments],
-            check=False,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            env={**environment_of(server), **environment},
-            timeout=120,
-        )
+        return run_penstock(arguments, {**environment_of(server), **environment})
 
     return run

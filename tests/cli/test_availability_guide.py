@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ import httpx
 import msgspec
 from tests.api.retailer import serving
 from tests.cli.conftest import Command, environment_of
+from tests.cli.processes import run_penstock
 from tests.cli.test_own_account import commands
 
 from penstock.scenarios.compare import differences
@@ -77,15 +76,8 @@ def _run_until_true(server: str, line: str, folder: Path) -> str:
     is_there = _LATER.get(line, bool)
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        done = subprocess.run(
-            [sys.executable, "-m", "penstock.cli.main", *line.split()[1:]],
-            check=False,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            env={**environment_of(server), "PENSTOCK_ACCOUNT": "acme"},
-            timeout=120,
-        )
+        environment = {**environment_of(server), "PENSTOCK_ACCOUNT": "acme"}
+        done = run_penstock(line.split()[1:], environment, folder=folder)
         if done.returncode == 0 and is_there(done.stdout):
             return done.stdout
         assert line in _LATER, (line, done.stdout, done.stderr)

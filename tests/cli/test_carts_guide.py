@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.cli.conftest import Command, environment_of
+from tests.cli.processes import run_penstock
 from tests.cli.test_own_account import commands
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/carts.md"
@@ -39,13 +39,15 @@ def test_every_step_of_the_guide_to_carts(penstock: Command, server: str, tmp_pa
 def _run(server: str, line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run one line of the guide in the folder."""
     words = shlex.split(line)
-    program = [sys.executable, "-m", "penstock.cli.main", *words[1:]]
+    environment = {**environment_of(server), "PENSTOCK_ACCOUNT": "acme"}
+    if words[0] == "penstock":
+        return run_penstock(words[1:], environment, folder=folder)
     return subprocess.run(
-        program if words[0] == "penstock" else ["bash", "-c", line],
+        ["/bin/bash", "-c", line],
         check=False,
         cwd=folder,
         capture_output=True,
         text=True,
-        env={**environment_of(server), "PENSTOCK_ACCOUNT": "acme"},
+        env=environment,
         timeout=120,
     )

@@ -7,14 +7,13 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.conftest import environment_of
+from tests.cli.processes import run_penstock
 from tests.engine.test_custom_rule import install, run
 
 ROOT = Path(__file__).parents[2]
@@ -35,14 +34,8 @@ def commands_of(server: str, target: Path, account: str) -> Penstock:
 
     def call(*arguments: str, status: int = 0) -> str:
         path = f"{target}{os.pathsep}{ROOT}"
-        done = subprocess.run(
-            [sys.executable, "-m", "penstock.cli.main", *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**environment_of(server), "PENSTOCK_ACCOUNT": account, "PYTHONPATH": path},
-            timeout=120,
-        )
+        environment = {"PENSTOCK_ACCOUNT": account, "PYTHONPATH": path}
+        done = run_penstock(arguments, {**environment_of(server), **environment})
         assert done.returncode == status, (arguments, done.stdout, done.stderr)
         return done.stdout + done.stderr
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.cli.conftest import Command, environment_of
+from tests.cli.processes import run_penstock
 from tests.cli.test_own_account import commands
 
 ROOT = Path(__file__).parents[2]
@@ -43,14 +42,7 @@ def test_every_step_of_the_guide_to_products(
 def _run(server: str, line: str, folder: Path) -> str:
     """Run one line of the guide in the folder, and return what it said."""
     command = line.split(" || ", maxsplit=1)[0].split()
-    done = subprocess.run(
-        [sys.executable, "-m", "penstock.cli.main", *command[1:]],
-        check=False,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**environment_of(server), "PENSTOCK_ACCOUNT": "acme"},
-        timeout=120,
-    )
+    environment = {**environment_of(server), "PENSTOCK_ACCOUNT": "acme"}
+    done = run_penstock(command[1:], environment, folder=folder)
     assert done.returncode == (1 if "||" in line else 0), (line, done.stdout, done.stderr)
     return done.stdout

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.cli.conftest import Command, environment_of
+from tests.cli.processes import run_penstock
 from tests.cli.test_own_account import commands
 
 ROOT = Path(__file__).parents[2]
@@ -46,19 +46,18 @@ def test_every_step_of_the_guide_to_workflows(
 def _run(server: str, line: str, folder: Path) -> str:
     """Run one line of the guide in the folder, and return what it said."""
     words = shlex.split(line)
-    command = (
-        [sys.executable, "-m", "penstock.cli.main", *words[1:]]
-        if words[0] == "penstock"
-        else ["bash", "-c", line]
-    )
-    done = subprocess.run(
-        command,
-        check=False,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**environment_of(server), "PENSTOCK_ACCOUNT": "acme"},
-        timeout=120,
-    )
+    environment = {**environment_of(server), "PENSTOCK_ACCOUNT": "acme"}
+    if words[0] == "penstock":
+        done = run_penstock(words[1:], environment, folder=folder)
+    else:
+        done = subprocess.run(
+            ["/bin/bash", "-c", line],
+            check=False,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=120,
+        )
     assert done.returncode == 0, (line, done.stdout, done.stderr)
     return done.stdout

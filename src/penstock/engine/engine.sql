@@ -73,6 +73,15 @@ FROM workflow_activation ORDER BY entity, entity_type, channel_id, id DESC
 SELECT w.pack FROM workflow_activation a JOIN workflow w ON w.id = a.workflow_id
 WHERE w.name = %s ORDER BY a.id DESC LIMIT 1
 
+-- name: shipped_digest
+-- Which documents that come with Penstock were stored last. Index: shipped_workflows_pkey.
+SELECT digest FROM shipped_workflows WHERE id = 1
+
+-- name: note_shipped
+-- Keeps which were. Index: shipped_workflows_pkey.
+INSERT INTO shipped_workflows (digest) VALUES (%s)
+ON CONFLICT (id) DO UPDATE SET digest = excluded.digest
+
 -- name: insert_workflow
 -- Stores a version of a workflow; versions are immutable. Index: workflow_version_unique.
 INSERT INTO workflow (name, version, entity, entity_type, channel_id, document, pack)

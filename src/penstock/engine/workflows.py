@@ -7,6 +7,7 @@ account's; a type's own beats `*`. Entities in flight stay with the version they
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -213,8 +214,12 @@ async def put_workflow(tx: Tx, text: str, vocabulary: Vocabulary, pack: str | No
 async def put_shipped(tx: Tx, vocabulary: Vocabulary) -> None:
     """Store the documents that come with Penstock, and activate those that are not optional.
 
-    Where an account has activated a version of its own, that stays.
+    Where an account has activated a version of its own, that stays. Documents that were stored
+    before are not read again: each process that starts asks.
     """
+    digest = _shipped_digest()
+    if await tx.fetch_one(SQL.shipped_digest) == (digest,):
+        return
     for text in shipped_documents():
         document = read_document(text)
         if await _stored_if_free(tx, text, document, vocabulary):
@@ -223,6 +228,12 @@ async def put_shipped(tx: Tx, vocabulary: Vocabulary) -> None:
                 await activate(tx, document.name, document.version, "comes with Penstock")
     for text in shipped_documents("optional"):
         await _stored_if_free(tx, text, read_document(text), vocabulary)
+    await tx.execute(SQL.note_shipped, (digest,))
+
+
+def _shipped_digest() -> bytes:
+    texts = [*shipped_documents(), *shipped_documents("optional")]
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=16).digest()
 
 
 async def _stored_if_free(
