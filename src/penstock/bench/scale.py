@@ -38,8 +38,7 @@ ROUNDS = 3
 SECONDS = 6.0
 ORDERS_PER_S = 1_000  # so that a round takes about so long
 ALONE_PER_S = 50
-WARM_UP_ORDERS = 2_000
-SPREAD_ORDERS = 6_000
+WARM_UP = 1 / 3  # of a round
 MOST_SECONDS = 120.0
 SPREAD = 200_000  # positions that past orders took from
 _GROWN = ("orders", "choice", "order_line", "fulfilment", "fulfilment_line", "event", "order_ref")
@@ -70,6 +69,8 @@ async def bench_scale(conninfo: str, options: Options) -> tuple[int, dict[str, F
     clients = options.clients or CLIENTS
     products = max((options.positions or POSITIONS) // LOCATIONS, PRODUCTS)
     past = options.orders or PAST_ORDERS
+    seconds = options.seconds or SECONDS
+    warm_up_orders = int(seconds * ORDERS_PER_S * WARM_UP)
     async with AsyncExitStack() as stack:
         accounts: dict[str, Bench] = {}
         servers: dict[str, Server] = {}
@@ -81,10 +82,12 @@ async def bench_scale(conninfo: str, options: Options) -> tuple[int, dict[str, F
                 await _make_history(bench, shape, past)
             server = api_server(conninfo, bench.account)
             servers[name] = await stack.enter_async_context(server)
-            await _load(servers[name], "warm", WARM_UP_ORDERS, clients)
+            await _load(servers[name], "warm", warm_up_orders, clients)
         figures: dict[str, Figure] = {"positions": products * LOCATIONS, "past_orders": past}
-        figures |= await _rounds(servers, clients, options.seconds or SECONDS)
-        figures |= await _spread(servers["large"], products, clients, figures)
+        figures |= await _rounds(servers, clients, seconds)
+        figures |= await _spread(
+            servers["large"], (products, int(seconds * ORDERS_PER_S)), clients, figures
+        )
         for name, server in servers.items():
             figures[f"{name}_api_memory_mib"] = round(server.memory_mib())
         figures |= await _judged(accounts)
@@ -132,10 +135,14 @@ async def _rounds(servers: dict[str, Server], clients: int, seconds: float) -> d
 
 
 async def _spread(
-    server: Server, products: int, clients: int, figures: dict[str, Figure]
+    server: Server, sizes: tuple[int, int], clients: int, figures: dict[str, Figure]
 ) -> dict[str, Figure]:
-    """Return what orders for all SKUs of the large account cost, against the empty one's."""
-    orders = make_orders("spread", SPREAD_ORDERS, products).bodies
+    """Return what orders for all SKUs of the large account cost, against the empty one's.
+
+    `sizes` are how many SKUs there are and how many orders to post.
+    """
+    products, count = sizes
+    orders = make_orders("spread", count, products).bodies
     cost = await _post(server, orders, clients)
     return {
         "spread_wall_us_per_order": round(cost.wall_us),
