@@ -1,6 +1,6 @@
 """What tests over HTTP share: a small retailer, and a real server process that serves it.
 
-Twelve locations, products `P1` to `P60`, `WRAP` (unstocked) and `OFF`, channels `web` and `market`,
+Twelve locations, products `P1` to `P400`, `WRAP` (unstocked) and `OFF`, channels `web` and `market`,
 the network `south`, the customer `C-1`. Stock is what a test sends; each test has SKUs of its own.
 """
 
@@ -32,7 +32,7 @@ SEED = f"""
 INSERT INTO product_catalogue (ref) VALUES ('main');
 INSERT INTO product (catalogue_id, ref, is_stocked, is_on, weight_g)
 SELECT 1, ref, ref <> 'WRAP', ref <> 'OFF', 400
-FROM (SELECT 'P' || n FROM generate_series(1, 60) AS n
+FROM (SELECT 'P' || n FROM generate_series(1, 400) AS n
       UNION ALL VALUES ('WRAP'), ('OFF')) AS u (ref);
 INSERT INTO channel (ref, kind, currency, catalogue_id)
 VALUES ('web', 'site', 'GBP', 1), ('market', 'marketplace', 'GBP', 1);

@@ -31,17 +31,17 @@ def changed(body: dict[str, Any], **line: Any) -> dict[str, Any]:
 
 
 REFUSED_ORDERS = {
-    "unknown_channel": order("x", ("P60", 1), channel="nowhere"),
+    "unknown_channel": order("x", ("P400", 1), channel="nowhere"),
     "unknown_sku": order("x", ("NOWHERE", 1)),
     "sku_off": order("x", ("OFF", 1)),
-    "unknown_customer": order("x", ("P60", 1), customer="C-99"),
-    "unknown_location": changed(order("x", ("P60", 1)), location="L99"),
-    "unknown_order_type": order("x", ("P60", 1), type="loan"),
-    "unknown_parent_line": changed(order("x", ("P60", 1)), parent_ref="7"),
+    "unknown_customer": order("x", ("P400", 1), customer="C-99"),
+    "unknown_location": changed(order("x", ("P400", 1)), location="L99"),
+    "unknown_order_type": order("x", ("P400", 1), type="loan"),
+    "unknown_parent_line": changed(order("x", ("P400", 1)), parent_ref="7"),
     "invalid_order": order("x"),
-    "invalid_currency": order("x", ("P60", 1), currency="pounds"),
-    "quantity_out_of_range": order("x", ("P60", 0)),
-    "invalid_request": order("x", ("P60", 1), colour="red"),
+    "invalid_currency": order("x", ("P400", 1), currency="pounds"),
+    "quantity_out_of_range": order("x", ("P400", 0)),
+    "invalid_request": order("x", ("P400", 1), colour="red"),
 }
 
 
@@ -168,7 +168,7 @@ def test_pages_of_other_sites_are_refused(web: httpx.Client) -> None:
 
 
 def test_an_unknown_source_and_channel_refuse_the_whole_request(web: httpx.Client) -> None:
-    rows = [count("P60", "L1", 1)]
+    rows = [count("P400", "L1", 1)]
     answer = web.post("/v1/stock", json={"source": "nowhere", "items": rows})
     assert code_of(answer) == (422, "unknown_source")
     answer = web.post("/v1/stock", json={"channel": "nowhere", "items": rows})
