@@ -1,6 +1,6 @@
 """What tests over HTTP share: a small retailer, and a real server process that serves it.
 
-Twelve locations, products `P1` to `P400`, `WRAP` (unstocked) and `OFF`, channels `web` and `market`,
+Twelve locations, products `P1` to `P400`, `WRAP` (unstocked), `OFF`, channels `web` and `market`,
 the network `south`, the customer `C-1`. Stock is what a test sends; each test has SKUs of its own.
 """
 
